@@ -1,0 +1,64 @@
+"""Configuration: defaults, YAML, and errors that name the key and its nearest valid name."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from uncv.config import CampaignConfig, dump_config, load_config, parse_config
+from uncv.errors import ConfigError
+
+
+def test_an_empty_file_is_the_defaults():
+    assert parse_config("") == CampaignConfig()
+
+
+def test_values_of_yaml_arrive_in_their_section():
+    text = "seed: 7\nsampling: {temperature_k: 350, walkers: 2}\npotential: {hidden: [8, 4]}"
+    config = parse_config(text)
+    assert (config.seed, config.sampling.temperature_k, config.sampling.walkers) == (7, 350.0, 2)
+    assert config.potential.hidden == (8, 4)
+    assert config.budget == CampaignConfig().budget
+
+
+def test_written_configurations_are_read_back(tmp_path):
+    config = parse_config("bias: {kind: linear, strength: 2.5}\nsystem: {torsions: [[0, 1, 2, 3]]}")
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(path) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sampling: {temprature_k: 300}", "unknown key 'sampling.temprature_k'; did you mean"
+         " 'temperature_k'"),
+        ("budgets: {labels: 3}", "unknown key 'budgets'; did you mean 'budget'"),
+        ("stop: {maxuncertainty: 1}", "did you mean 'max_uncertainty'"),
+        ("sampling: {walkers: 0}", "sampling.walkers: Input should be greater than 0 .found 0"),
+        ("bias: {kind: quadratic}", "bias.kind: Input should be 'none', 'linear' or 'adaptive'"),
+        ("system: {torsions: [[1, 2, 3]]}", "system.torsions.0.3: Field required"),
+        ("budget: {labels: 8, initial_labels: 16}", "labels is 8, less than initial_labels"),
+        ("[1, 2]", "holds list, expected sections with keys"),
+        ("a: b: c", "is not valid YAML"),
+        ("!!python/object/apply:os.getcwd []", "is not valid YAML"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text)
+
+
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(ConfigError, match=r"potential.members.*sampling.walkers"):
+        parse_config("sampling: {walkers: 0}\npotential: {members: 0}")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere.yaml cannot be read"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        CampaignConfig().seed = 3

@@ -1,0 +1,90 @@
+"""The uncertainty of a machine-learned interatomic potential as a collective variable.
+
+Names are imported when they are first used, so ``import uncv`` is quick and starts no engine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from uncv._version import __version__
+
+if TYPE_CHECKING:
+    from uncv import analysis, ase, openmm, oracles, plots, structures
+    from uncv.bias import AdaptiveBias, LinearBias
+    from uncv.calibration import ConformalCalibrator
+    from uncv.cv import UncertaintyCV
+    from uncv.data import Dataset, concatenate
+    from uncv.io import read, write
+    from uncv.learning import learn
+    from uncv.models import load_potential
+    from uncv.sampling import SampledRun, SampleSettings, sample
+    from uncv.selection import select
+    from uncv.stopping import StopRules
+    from uncv.training import TrainSettings, train
+    from uncv.uncertainty import EnsembleUncertainty
+
+_HOME = {
+    "read": "uncv.io",
+    "write": "uncv.io",
+    "Dataset": "uncv.data",
+    "concatenate": "uncv.data",
+    "load_potential": "uncv.models",
+    "train": "uncv.training",
+    "TrainSettings": "uncv.training",
+    "EnsembleUncertainty": "uncv.uncertainty",
+    "UncertaintyCV": "uncv.cv",
+    "ConformalCalibrator": "uncv.calibration",
+    "LinearBias": "uncv.bias",
+    "AdaptiveBias": "uncv.bias",
+    "StopRules": "uncv.stopping",
+    "sample": "uncv.sampling",
+    "SampleSettings": "uncv.sampling",
+    "SampledRun": "uncv.sampling",
+    "select": "uncv.selection",
+    "learn": "uncv.learning",
+}
+_SUBMODULES = ("analysis", "ase", "openmm", "oracles", "plots", "structures")
+
+__all__ = [
+    "__version__",
+    "read",
+    "write",
+    "Dataset",
+    "concatenate",
+    "load_potential",
+    "train",
+    "TrainSettings",
+    "EnsembleUncertainty",
+    "UncertaintyCV",
+    "ConformalCalibrator",
+    "LinearBias",
+    "AdaptiveBias",
+    "StopRules",
+    "sample",
+    "SampleSettings",
+    "SampledRun",
+    "select",
+    "learn",
+    "analysis",
+    "ase",
+    "openmm",
+    "oracles",
+    "plots",
+    "structures",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"uncv.{name}")
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'uncv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,256 @@
+"""The configuration of a campaign: one YAML file, checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from uncv.errors import ConfigError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Torsion = tuple[int, int, int, int]
+
+
+class Section(BaseModel):
+    """Base of all sections: keys are checked, values cannot be changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SystemConfig(Section):
+    """What moves."""
+
+    structure: str = Field(
+        default="alanine_dipeptide",
+        description="path of a PDB file, or the name of a structure that uncv ships",
+    )
+    periodic: bool = Field(
+        default=False, description="keep the box of the PDB file; without, vacuum"
+    )
+    torsions: tuple[Torsion, ...] = Field(
+        default=(),
+        description="0-based atoms of the torsions whose coverage is followed; with the shipped "
+        "alanine dipeptide φ and ψ by default",
+    )
+
+
+class OracleConfig(Section):
+    """Where labels come from."""
+
+    kind: Literal["openmm_forcefield"] = "openmm_forcefield"
+    force_field: tuple[str, ...] = ("amber14/protein.ff14SB.xml",)
+    max_force_ev_per_angstrom: Positive | None = 30.0
+
+
+class PotentialConfig(Section):
+    """The ensemble and how it is trained."""
+
+    start: Literal["scratch", "ani1x"] = "scratch"
+    members: PositiveInt = 4
+    hidden: tuple[PositiveInt, ...] | None = Field(
+        default=None, description="sizes of the hidden layers; by default those of the trainer"
+    )
+    epochs: PositiveInt = Field(default=200, description="epochs of the first round, at most")
+    epochs_warm: PositiveInt = Field(default=60, description="epochs of later, warm-started rounds")
+    batch_size: PositiveInt = 16
+    learning_rate: Positive = 1e-3
+    force_weight: Positive | None = Field(default=None, description="weight of forces in the loss")
+    validation_share: Share = 0.1
+
+
+class UncertaintyConfig(Section):
+    """Which uncertainty is the collective variable."""
+
+    of: Literal["energy", "atomic_energy", "forces"] = "energy"
+    reduce: Literal["mean", "sum", "rms"] = "mean"
+
+
+class CalibrationConfig(Section):
+    """How the uncertainty is brought to the scale of the error."""
+
+    method: Literal["conformal", "gaussian", "none"] = Field(
+        default="conformal",
+        description="with too few held-out frames for conformal, the Gaussian scale is used and "
+        "the journal says so",
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    held_out_share: Share = Field(default=0.1, description="share of labelled frames kept for it")
+
+
+class BiasConfig(Section):
+    """What drives the walkers."""
+
+    kind: Literal["none", "linear", "adaptive"] = "adaptive"
+    strength: Positive = Field(
+        default=0.25, description="dimensionless (adaptive), or energy per uncertainty (linear)"
+    )
+    hydrogen: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="factor of the bias force on hydrogen (adaptive)"
+    )
+    window: PositiveInt = Field(default=100, description="steps of the running average (adaptive)")
+
+
+class SamplingConfig(Section):
+    """The dynamics of each round."""
+
+    temperature_k: Positive = 300.0
+    timestep_fs: Positive = 1.0
+    friction_per_ps: Positive = 2.0
+    hydrogen_mass_amu: Positive | None = 4.0
+    walkers: PositiveInt = 8
+    steps_per_round: PositiveInt = Field(
+        default=1000,
+        description="steps of each walker; restarts of stopped walkers come out of them",
+    )
+    stride: PositiveInt = Field(default=25, description="steps between stored frames")
+
+
+class StopConfig(Section):
+    """Limits past which a walker is stopped and restarted."""
+
+    max_uncertainty: Positive | None = Field(
+        default=None, description="in eV for an energy uncertainty, eV/Å for forces"
+    )
+    max_atomic_uncertainty: Positive | None = None
+    min_distance_factor: Positive | None = Field(
+        default=0.65, description="of the sum of covalent radii"
+    )
+    max_bond_factor: Positive | None = Field(default=1.5, description="of the length at the start")
+    max_force_ev_per_angstrom: Positive | None = 30.0
+
+
+class SelectionConfig(Section):
+    """Which frames of a round are labelled."""
+
+    method: Literal["top_u", "farthest_point", "random"] = "farthest_point"
+    batch_size: PositiveInt = 16
+
+
+class BudgetConfig(Section):
+    """When the campaign ends."""
+
+    labels: PositiveInt = Field(
+        default=160, description="labelled frames in the end, the first included"
+    )
+    initial_labels: PositiveInt = 16
+    initial_displacements_angstrom: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
+        default=(0.02, 0.08),
+        description="standard deviations of the Gaussian displacements of the start structure, "
+        "taken in turn: half of the first frames lie near it, half further away",
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> BudgetConfig:
+        if self.labels < self.initial_labels:
+            raise ValueError(
+                f"labels is {self.labels}, less than initial_labels ({self.initial_labels}); "
+                "give a larger budget"
+            )
+        return self
+
+
+class CampaignConfig(Section):
+    """Everything that determines a campaign; each section has working defaults.
+
+    Examples
+    --------
+    >>> CampaignConfig.model_validate({"budget": {"labels": 64}}).budget.labels
+    64
+    """
+
+    system: SystemConfig = SystemConfig()
+    oracle: OracleConfig = OracleConfig()
+    potential: PotentialConfig = PotentialConfig()
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+    bias: BiasConfig = BiasConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    stop: StopConfig = StopConfig()
+    selection: SelectionConfig = SelectionConfig()
+    budget: BudgetConfig = BudgetConfig()
+    seed: int = 0
+
+
+def load_config(path: str | Path) -> CampaignConfig:
+    """Read a configuration from a YAML file; a structure is looked for beside that file first.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is not YAML, or has an unknown key or a value that is not
+        valid; an unknown key is answered with the nearest valid name.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
+    config = parse_config(text, source=str(path))
+    beside = Path(path).parent / config.system.structure
+    if not beside.is_file():
+        return config
+    system = config.system.model_copy(update={"structure": str(beside.resolve())})
+    return config.model_copy(update={"system": system})
+
+
+def parse_config(text: str, source: str = "the configuration") -> CampaignConfig:
+    """Return the configuration written in YAML text.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`; ``source`` names the text in the message.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}") from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source} holds {type(values).__name__}, expected sections with keys")
+    return make_config(values, source)
+
+
+def make_config(values: dict[str, Any], source: str = "the configuration") -> CampaignConfig:
+    """Return the configuration of a nested dictionary.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    try:
+        return CampaignConfig.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_problem(dict(item)) for item in error.errors())
+        raise ConfigError(f"{source}: {problems}") from error
+
+
+def dump_config(config: CampaignConfig) -> str:
+    """Return a configuration as YAML, every key written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _problem(error: dict[str, Any]) -> str:
+    location = [str(part) for part in error["loc"]]
+    path = ".".join(location) or "top level"
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {error['msg']} (found {error['input']!r})"
+    valid = _keys_at(location[:-1])
+    near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.0)[0]
+    return f"unknown key {path!r}; did you mean {near!r}? Valid here: {', '.join(valid)}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    section: type[BaseModel] = CampaignConfig
+    for name in location:
+        inner = section.model_fields[name].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            section = inner
+    return list(section.model_fields)

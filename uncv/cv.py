@@ -1,0 +1,303 @@
+"""The collective variable: reduce ∘ calibrate ∘ uncertainty (potential), and its file."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from uncv._version import __version__
+from uncv.calibration import Calibrator, ConformalCalibrator, GaussianCalibrator
+from uncv.data import Batch, Dataset
+from uncv.errors import FileFormatError, GradientError
+from uncv.models.derivatives import chunks, differentiable, stress_of
+from uncv.models.storage import pack, read_file, unpack, write_file
+from uncv.protocols import Potential
+from uncv.uncertainty import REDUCTIONS, SMOOTH, UncertaintyBase, by_name, reduce_atoms
+from uncv.units import Kind
+
+FORMAT = "uncv-cv"
+VERSION = 1
+_CALIBRATORS = {"ConformalCalibrator": ConformalCalibrator, "GaussianCalibrator": GaussianCalibrator}
+
+
+class CVOutput(NamedTuple):
+    """Value of the collective variable, differentiable.
+
+    Attributes
+    ----------
+    energy : torch.Tensor
+        Member mean of the interaction energy (F,), float64, eV, without reference energies.
+    uncertainty : torch.Tensor
+        (F,), float64.
+    atomic : torch.Tensor or None
+        Uncertainty of each atom (F, A); None for one that belongs to the frame.
+    """
+
+    energy: Tensor
+    uncertainty: Tensor
+    atomic: Tensor | None
+
+
+class CVResult(NamedTuple):
+    """Energy, uncertainty and their gradients on a dataset.
+
+    Attributes
+    ----------
+    energy : numpy.ndarray
+        Member mean of the total energy (F,), eV.
+    forces : numpy.ndarray
+        −∇ of that energy (F, A, 3), eV/Å.
+    atomic_uncertainty : numpy.ndarray
+        (F, A), 0 on padding; all NaN for an uncertainty that belongs to the frame alone.
+    uncertainty : numpy.ndarray
+        (F,) in eV, eV/Å or without unit, by the kind of the collective variable.
+    uncertainty_gradient : numpy.ndarray
+        ∇u (F, A, 3), per Å.
+    stress, uncertainty_stress : numpy.ndarray or None
+        (1/V) ∂E/∂ε and (1/V) ∂u/∂ε (F, 3, 3) where every frame is fully periodic.
+    """
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    atomic_uncertainty: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
+    uncertainty_gradient: NDArray[np.float64]
+    stress: NDArray[np.float64] | None
+    uncertainty_stress: NDArray[np.float64] | None
+
+
+class UncertaintyCV:
+    """An uncertainty as a collective variable.
+
+    Parameters
+    ----------
+    potential : Potential
+        What is uncertain.
+    uncertainty : UncertaintyBase
+        Of that potential; fitted, where it needs a fit.
+    reduce : str
+        From atoms to a frame: 'mean', 'sum', 'rms', 'softmax' or 'max' (see `reduce_atoms`); of no
+        effect on an uncertainty that belongs to the frame.
+    calibrator : Calibrator, optional
+        Fitted; it rescales u and sets its kind to that of the residual.
+
+    Raises
+    ------
+    NotFittedError, FingerprintError
+        If uncertainty or calibrator are not fitted, or the fit was on another potential.
+
+    Examples
+    --------
+    >>> from uncv.models import load_potential
+    >>> from uncv.uncertainty import EnsembleUncertainty
+    >>> UncertaintyCV(load_potential("ani1x"), EnsembleUncertainty(of="energy")).kind
+    'energy'
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        uncertainty: UncertaintyBase,
+        reduce: str = "mean",
+        calibrator: Calibrator | None = None,
+    ) -> None:
+        if reduce not in REDUCTIONS:
+            raise ValueError(f"reduction {reduce!r} is unknown; expected one of {REDUCTIONS}")
+        uncertainty.check(potential)
+        if calibrator is not None:
+            calibrator.fitted_factor()
+        self.potential = potential
+        self.uncertainty = uncertainty
+        self.reduce = reduce
+        self.calibrator = calibrator
+
+    @property
+    def kind(self) -> Kind:
+        """'energy' (eV), 'force' (eV/Å) or 'dimensionless'."""
+        if self.calibrator is not None and self.calibrator.kind is not None:
+            return self.calibrator.kind
+        return self.uncertainty.kind
+
+    @property
+    def smooth(self) -> bool:
+        """Whether its gradient is continuous, as dynamics needs it."""
+        return not self.uncertainty.per_atom or self.reduce in SMOOTH
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the potential."""
+        return self.potential.fingerprint
+
+    def calibrated(self, calibrator: Calibrator | None) -> UncertaintyCV:
+        """Return the same variable with another calibrator."""
+        return UncertaintyCV(self.potential, self.uncertainty, self.reduce, calibrator)
+
+    def __call__(self, batch: Batch, prepared: Any = None) -> CVOutput:
+        """Return energy and uncertainty of a batch, differentiable in positions and cell."""
+        output = self.potential(
+            batch, prepared, member_forces=self.uncertainty.needs_member_forces
+        )
+        mask = batch.numbers > 0
+        values = self.uncertainty(output, mask).to(torch.float64)
+        if self.calibrator is not None:
+            values = self.calibrator(values)
+        energy = output.energies.mean(dim=0)
+        if not self.uncertainty.per_atom:
+            return CVOutput(energy, values, None)
+        return CVOutput(energy, reduce_atoms(values, mask, self.reduce), values)
+
+    def evaluate(self, data: Dataset) -> CVResult:
+        """Return energy, uncertainty and gradients of a dataset of any size.
+
+        Raises
+        ------
+        ElementError
+            If the potential does not know an element.
+        GradientError
+            If the uncertainty does not depend on the positions.
+        """
+        parts = [self._evaluate(part) for part in chunks(data)] or [_empty(data)]
+        return CVResult(
+            *(
+                None if values[0] is None else np.concatenate(values)
+                for values in zip(*parts, strict=True)
+            )
+        )
+
+    def _evaluate(self, data: Dataset) -> CVResult:
+        periodic = bool(data.pbc.all())
+        strained = differentiable(data.to_batch(), strain=periodic)
+        batch = strained.batch
+        out = self(batch)
+        of_energy = torch.autograd.grad(out.energy.sum(), strained.leaves, retain_graph=True)
+        of_u = gradient_of_uncertainty(out.uncertainty, strained.leaves)
+        check_gradient(of_u[0], of_energy[0])
+        total = out.energy + self.potential.reference_energies(batch.numbers)
+        atomic = torch.full(data.numbers.shape, torch.nan) if out.atomic is None else out.atomic
+        cell = batch.cell.detach()
+        return CVResult(
+            total.detach().numpy(),
+            -of_energy[0].numpy(),
+            atomic.detach().to(torch.float64).numpy(),
+            out.uncertainty.detach().numpy(),
+            of_u[0].numpy(),
+            stress_of(of_energy[1], cell).numpy() if periodic else None,
+            stress_of(of_u[1], cell).numpy() if periodic else None,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write potential, uncertainty and calibration to one .uncv file, atomically."""
+        about = {
+            "uncv": __version__,
+            "torch": metadata.version("torch"),
+            "fingerprint": self.fingerprint,
+            "kind": self.kind,
+            "units": "eV, Å",
+            "reduce": self.reduce,
+            "uncertainty": [type(self.uncertainty).__name__, self.uncertainty.settings()],
+            "fitted_on": self.uncertainty.potential_,
+            "calibrator": _describe(self.calibrator),
+        }
+        content = {
+            "about": json.dumps(about),
+            "potential": pack(self.potential),  # type: ignore[arg-type]
+            "uncertainty_state": dict(self.uncertainty.state_dict()),
+        }
+        write_file(path, FORMAT, VERSION, content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> UncertaintyCV:
+        """Read a .uncv file; no code in it is executed.
+
+        Raises
+        ------
+        FileNotFoundError
+        FileFormatError
+            If the file is damaged, of another kind or of a newer version.
+        """
+        content = read_file(path, FORMAT, VERSION)
+        try:
+            about = json.loads(content["about"])
+            potential = unpack(content["potential"], path)
+            uncertainty = by_name(*about["uncertainty"])
+            uncertainty.load_state_dict(content["uncertainty_state"])
+            uncertainty.potential_ = about["fitted_on"]
+            calibrator = _restore(about["calibrator"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, FileFormatError):
+                raise
+            raise FileFormatError(f"{path} is not a complete .uncv file: {error}") from error
+        if potential.fingerprint != about["fingerprint"]:
+            raise FileFormatError(
+                f"{path} holds potential {potential.fingerprint} but claims {about['fingerprint']}; "
+                "the file is damaged: write it again"
+            )
+        return cls(potential, uncertainty, about["reduce"], calibrator)
+
+
+def gradient_of_uncertainty(
+    uncertainty: Tensor, leaves: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Return ∂(Σ u)/∂leaves.
+
+    Raises
+    ------
+    GradientError
+        If u is not connected to the positions.
+    """
+    if not uncertainty.requires_grad:
+        raise GradientError(
+            "the uncertainty is not connected to the positions: its gradient would be zero; "
+            "compute it from the potential's output without detach()"
+        )
+    return torch.autograd.grad(uncertainty.sum(), leaves, retain_graph=True)
+
+
+def check_gradient(of_uncertainty: Tensor, of_energy: Tensor) -> None:
+    """Refuse a gradient of u that is zero everywhere while that of the energy is not.
+
+    Raises
+    ------
+    GradientError
+    """
+    if bool((of_uncertainty == 0).all()) and bool((of_energy != 0).any()):
+        raise GradientError(
+            "the gradient of the uncertainty is zero on every atom of every frame: a bias would do "
+            "nothing; are all members of the ensemble the same?"
+        )
+
+
+def _describe(calibrator: Calibrator | None) -> dict[str, Any] | None:
+    if calibrator is None:
+        return None
+    alpha = calibrator.alpha if isinstance(calibrator, ConformalCalibrator) else None
+    return {
+        "name": type(calibrator).__name__,
+        "factor": calibrator.fitted_factor(),
+        "kind": calibrator.kind,
+        "alpha": alpha,
+    }
+
+
+def _restore(about: dict[str, Any] | None) -> Calibrator | None:
+    if about is None:
+        return None
+    family = _CALIBRATORS[about["name"]]
+    calibrator = family() if about["alpha"] is None else family(about["alpha"])
+    calibrator.factor, calibrator.kind = about["factor"], about["kind"]
+    return calibrator
+
+
+def _empty(data: Dataset) -> CVResult:
+    atoms = data.positions.shape[1]
+    per_atom = np.zeros((0, atoms, 3))
+    return CVResult(
+        np.zeros(0), per_atom, np.zeros((0, atoms)), np.zeros(0), per_atom, None, None
+    )

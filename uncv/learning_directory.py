@@ -1,0 +1,146 @@
+"""The run directory: what a campaign leaves on the disk, and how far it has come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uncv.config import CampaignConfig, dump_config, load_config
+from uncv.cv import UncertaintyCV
+from uncv.data import Dataset, concatenate
+from uncv.errors import CampaignError
+from uncv.io import read, write
+from uncv.journal import Journal, replace_file
+
+FORMAT = 1
+"""Version of the layout of run directories."""
+
+
+class RunDirectory:
+    """Files of one campaign; each is replaced whole, so a kill leaves the old or the new one.
+
+    ``config.yaml``, ``journal.jsonl`` (every decision), ``labelled.extxyz`` (all labels, with
+    round, walker, step, uncertainty, stop reason, split and model fingerprint),
+    ``candidates.extxyz``, ``quarantine.extxyz`` (frames the oracle could not label),
+    ``model_round_NN.uncv``, ``frames_round_NN.npz`` and at the end ``final.uncv``.
+
+    Parameters
+    ----------
+    path : path-like
+        The directory, existing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.journal = Journal(self.path / "journal.jsonl")
+
+    @property
+    def final(self) -> Path:
+        """The collective variable trained on all labels."""
+        return self.path / "final.uncv"
+
+    def model(self, round_: int) -> Path:
+        """The collective variable that a round samples with."""
+        return self.path / f"model_round_{round_:02d}.uncv"
+
+    def frames(self, round_: int) -> Path:
+        """All frames that a round stored."""
+        return self.path / f"frames_round_{round_:02d}.npz"
+
+    def open(self, config: CampaignConfig) -> None:
+        """Begin a campaign here, or continue the one that is here.
+
+        Raises
+        ------
+        CampaignError
+            If the campaign here has another configuration (a larger label budget is allowed) or a
+            format this uncv cannot continue.
+        """
+        begun = self.journal.events("begun")
+        stored = self.path / "config.yaml"
+        if begun and begun[0]["format"] != FORMAT:
+            raise CampaignError(
+                f"{self.path} has format {begun[0]['format']}, expected {FORMAT}; continue it with "
+                "the version of uncv that began it"
+            )
+        if begun:
+            _same_campaign(load_config(stored), config, self.path)
+        text = dump_config(config)
+        replace_file(stored, lambda part: part.write_text(text, encoding="utf-8"))
+        if begun:
+            self.journal.append("continued", labels=self.labelled_count())
+        else:
+            self.journal.append("begun", format=FORMAT, seed=config.seed)
+
+    def record(self, event: str, round_: int, **fields: Any) -> None:
+        """Write an event of a round, unless it is in the journal already."""
+        if not any(e.get("round") == round_ for e in self.journal.events(event)):
+            self.journal.append(event, round=round_, **fields)
+
+    def labelled(self) -> Dataset | None:
+        """Return all labelled frames, None before the first."""
+        return self._read("labelled.extxyz")
+
+    def labelled_count(self) -> int:
+        """Number of labelled frames."""
+        data = self.labelled()
+        return 0 if data is None else len(data)
+
+    def add(self, name: str, frames: Dataset) -> None:
+        """Add the frames of a round to labelled, candidates or quarantine.
+
+        Frames of the same round that are there already, from a run that was killed before the
+        round was complete, are replaced.
+        """
+        if len(frames) == 0:
+            return
+        before = self._read(f"{name}.extxyz")
+        if before is not None:
+            older = before[before.info["round"] != frames.info["round"][0]]
+            frames = concatenate([older, frames]) if len(older) else frames
+        replace_file(self.path / f"{name}.extxyz", lambda part: write(part, frames))
+
+    def save_model(self, path: Path, cv: UncertaintyCV) -> UncertaintyCV:
+        """Write a collective variable and return it as read back.
+
+        What continues after a kill then works with the same numbers as what went on.
+        """
+        replace_file(path, cv.save)
+        return UncertaintyCV.load(path)
+
+    def stored_frames(self) -> list[Dataset]:
+        """Return the frames of each round that has been sampled."""
+        return [read(p) for p in sorted(self.path.glob("frames_round_*.npz"))]
+
+    def _read(self, name: str) -> Dataset | None:
+        path = self.path / name
+        return read(path) if path.exists() else None
+
+
+def regular(frames: Dataset) -> Dataset:
+    """Return the frames that were stored at the stride, without those that stopped a walker."""
+    return frames[np.flatnonzero(frames.info["stop_reason"] == "")]
+
+
+def _same_campaign(before: CampaignConfig, now: CampaignConfig, path: Path) -> None:
+    old, new = before.model_dump(), now.model_dump()
+    if new["budget"]["labels"] < old["budget"]["labels"]:
+        raise CampaignError(
+            f"the campaign in {path} has a budget of {old['budget']['labels']} labels, the "
+            f"configuration asks for {new['budget']['labels']}; it can only grow"
+        )
+    old["budget"]["labels"] = new["budget"]["labels"]
+    different = [
+        key if not isinstance(old[key], dict) else f"{key}.{name}"
+        for key in old
+        for name in (old[key] if isinstance(old[key], dict) else [key])
+        if (old[key] if name == key else old[key][name])
+        != (new[key] if name == key else new[key][name])
+    ]
+    if different:
+        raise CampaignError(
+            f"the campaign in {path} was begun with another {', '.join(different)}; continue it "
+            "with its own config.yaml or give another run directory"
+        )

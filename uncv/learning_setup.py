@@ -1,0 +1,188 @@
+"""From the sections of a configuration to the objects of a campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from uncv.analysis import ALANINE_PHI_PSI
+from uncv.bias import AdaptiveBias, LinearBias
+from uncv.config import BiasConfig, CampaignConfig, SystemConfig
+from uncv.data import Dataset
+from uncv.errors import ConfigError
+from uncv.oracles import OpenMMForceField
+from uncv.protocols import Oracle
+from uncv.sampling import SampleSettings
+from uncv.stopping import StopRules
+from uncv.structures import alanine_dipeptide
+from uncv.training import TrainSettings
+from uncv.units import ANGSTROM_IN_NM
+
+if TYPE_CHECKING:
+    from openmm.app import Topology
+
+SHIPPED = "alanine_dipeptide"
+_PURPOSES = ("start", "train", "sample", "select", "split")
+
+
+class Setup(NamedTuple):
+    """What a campaign works with.
+
+    Attributes
+    ----------
+    topology : openmm.app.Topology
+        The molecule.
+    start : Dataset
+        Its start structure, one frame.
+    torsions : tuple of tuple of int
+        Torsions whose coverage is followed; may be empty.
+    oracle : Oracle
+        Where labels come from.
+    """
+
+    topology: Topology
+    start: Dataset
+    torsions: tuple[tuple[int, int, int, int], ...]
+    oracle: Oracle
+
+
+def seed_of(config: CampaignConfig, round_: int, purpose: str) -> int:
+    """Return the seed of one purpose in one round: all randomness of a campaign comes from here."""
+    sequence = np.random.SeedSequence([config.seed, round_, _PURPOSES.index(purpose)])
+    return int(sequence.generate_state(1)[0] >> 1)
+
+
+def make_setup(config: CampaignConfig) -> Setup:
+    """Return the structure and the oracle that a configuration asks for.
+
+    Raises
+    ------
+    ConfigError
+        If the structure cannot be read or the force field does not know it.
+    """
+    topology, start = load_structure(config.system)
+    torsions = config.system.torsions
+    if not torsions and config.system.structure == SHIPPED:
+        torsions = ALANINE_PHI_PSI
+    wrong = [t for t in torsions if min(t) < 0 or max(t) >= start.frame_atoms[0]]
+    if wrong:
+        raise ConfigError(
+            f"torsion {wrong[0]} names an atom that is not there: the structure has "
+            f"{start.frame_atoms[0]} atoms, counted from 0"
+        )
+    oracle = OpenMMForceField(
+        topology,
+        *config.oracle.force_field,
+        max_force=config.oracle.max_force_ev_per_angstrom,
+    )
+    return Setup(topology, start, torsions, oracle)
+
+
+def load_structure(system: SystemConfig) -> tuple[Topology, Dataset]:
+    """Return topology and positions of a shipped structure or a PDB file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such structure or file, or it is not a PDB file.
+    """
+    from openmm import app, unit
+
+    if system.structure == SHIPPED:
+        return alanine_dipeptide()
+    if not Path(system.structure).is_file():
+        raise ConfigError(
+            f"structure {system.structure!r} is neither a file nor {SHIPPED!r}; give a PDB file"
+        )
+    try:
+        pdb = app.PDBFile(system.structure)
+    except Exception as error:  # noqa: BLE001 - whatever the parser raises, the file is at fault
+        raise ConfigError(f"{system.structure} cannot be read as PDB: {error}") from error
+    topology = pdb.topology
+    cell = np.zeros((3, 3))
+    if not system.periodic:
+        topology.setPeriodicBoxVectors(None)
+    elif topology.getPeriodicBoxVectors() is None:
+        raise ConfigError(f"{system.structure} has no box (CRYST1) but system.periodic is true")
+    else:
+        cell = np.array(topology.getPeriodicBoxVectors().value_in_unit(unit.nanometer))
+    positions = np.array(pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    numbers = [atom.element.atomic_number for atom in topology.atoms()]
+    start = Dataset(numbers, positions[None] / ANGSTROM_IN_NM, cell=cell / ANGSTROM_IN_NM)
+    return topology, start
+
+
+def displaced_starts(config: CampaignConfig, start: Dataset) -> Dataset:
+    """Return the first structures to label: the start with Gaussian displacements.
+
+    Notes
+    -----
+    Zaverkin et al. (2024) displace by 0.02 Å alone; here a second, larger amplitude gives the
+    first potential some forces to learn from.
+    """
+    count = config.budget.initial_labels
+    random = np.random.default_rng(seed_of(config, 0, "start"))
+    amplitudes = np.resize(config.budget.initial_displacements_angstrom, count)
+    noise = random.normal(size=(count, *start.positions.shape[1:])) * amplitudes[:, None, None]
+    frames = start[np.zeros(count, dtype=np.int64)].without_labels()
+    return Dataset(frames.numbers, frames.positions + noise, cell=frames.cell, pbc=frames.pbc)
+
+
+def train_settings(config: CampaignConfig, *, warm: bool) -> TrainSettings:
+    """Return how a round trains: at length from scratch, shortly from the previous round."""
+    given = config.potential
+    options = {
+        "members": given.members,
+        "epochs": given.epochs_warm if warm else given.epochs,
+        "batch_size": given.batch_size,
+        "learning_rate": given.learning_rate,
+        "start": given.start,
+        "hidden": given.hidden,
+        "force_weight": given.force_weight,
+    }
+    return TrainSettings(**{key: value for key, value in options.items() if value is not None})
+
+
+def sample_settings(config: CampaignConfig) -> SampleSettings:
+    """Return the dynamics of a round."""
+    given = config.sampling
+    return SampleSettings(
+        temperature=given.temperature_k,
+        timestep=given.timestep_fs,
+        friction=given.friction_per_ps,
+        hydrogen_mass=given.hydrogen_mass_amu,
+        steps=given.steps_per_round,
+        stride=given.stride,
+        walkers=given.walkers,
+    )
+
+
+def make_bias(given: BiasConfig) -> LinearBias | AdaptiveBias | None:
+    """Return the bias of a campaign, None for plain dynamics."""
+    if given.kind == "none":
+        return None
+    if given.kind == "linear":
+        return LinearBias(given.strength)
+    return AdaptiveBias(given.strength, given.hydrogen, given.window)
+
+
+def stop_rules(config: CampaignConfig) -> StopRules:
+    """Return when a walker is stopped."""
+    given = config.stop
+    return StopRules(
+        max_uncertainty=given.max_uncertainty,
+        max_atomic_uncertainty=given.max_atomic_uncertainty,
+        min_distance_factor=given.min_distance_factor,
+        max_bond_factor=given.max_bond_factor,
+        max_force=given.max_force_ev_per_angstrom,
+    )
+
+
+def viability_rules(config: CampaignConfig) -> StopRules:
+    """Return which candidates are broken structures: the geometric part of the stop rules."""
+    given = config.stop
+    return StopRules(
+        min_distance_factor=given.min_distance_factor, max_bond_factor=given.max_bond_factor
+    )

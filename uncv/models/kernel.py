@@ -1,0 +1,248 @@
+"""The compiled descriptor: loads ``kernel.cpp``, which the installation builds, and calls it.
+
+Same numbers as ``Aev.forward`` and its derivatives; a small molecule's descriptor costs some
+twenty microseconds instead of milliseconds of operator overhead. Without the library, or on other
+devices than the CPU, callers use plain torch (``uncv.models.descriptor`` does that by itself).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, byref, c_double, c_int, c_int64, c_void_p
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from uncv.errors import DependencyError
+from uncv.models.aev import Aev
+
+VERSION = 1
+"""What ``uncv_kernel_version`` must return: raised with the meaning of a call."""
+
+REMEDY = "install uncv again (pip install -e .) where g++ or another C++17 compiler is found"
+
+DESCRIBE, PULL_BACK, PUSH_FORWARD = 0, 1, 2
+BAD_PAIRS = 1
+
+
+class _Constants(ctypes.Structure):
+    """Mirror of ``UncvAev``."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("species", "radial", "shells", "angles")),
+        *((name, c_double) for name in ("radial_cutoff", "angular_cutoff")),
+        *((name, c_double) for name in ("radial_eta", "angular_eta", "zeta")),
+        *((name, c_void_p) for name in ("radial_shifts", "angular_shifts")),
+        *((name, c_void_p) for name in ("angle_cos", "angle_sin", "species_pair")),
+    )
+
+
+class _Packed(NamedTuple):
+    """Constants of one ``Aev``, and the tensors that their pointers lead to."""
+
+    reference: Any
+    width: int
+    dtype: torch.dtype
+    kept: tuple[Tensor, ...]
+
+
+class _Library(NamedTuple):
+    call: Any
+    problem: str
+
+
+_packed: WeakKeyDictionary[Aev, _Packed] = WeakKeyDictionary()
+
+
+def available() -> bool:
+    """Whether the compiled descriptor can be used."""
+    return not _library().problem
+
+
+def why_not() -> str:
+    """Return why it cannot be used, with the remedy; empty if it can."""
+    return _library().problem
+
+
+def supports(vectors: Tensor) -> bool:
+    """Whether the kernel can work on such a tensor here: on the CPU, in float32 or float64."""
+    return vectors.is_cpu and vectors.dtype in (torch.float64, torch.float32) and available()
+
+
+def describe(aev: Aev, vectors: Tensor, begin: Tensor, other_species: Tensor) -> Tensor:
+    """Return the descriptors (N, D), without derivatives.
+
+    Parameters
+    ----------
+    aev : Aev
+        The constants.
+    vectors : torch.Tensor
+        Pair vectors (P, 3) in Å, sorted by centre, float32 or float64, on the CPU. Terms beyond
+        the cutoffs are zero.
+    begin : torch.Tensor
+        Where the pairs of each atom begin, int64 (N + 1).
+    other_species : torch.Tensor
+        Index of the other atom's element, int64 (P).
+
+    Raises
+    ------
+    DependencyError
+        If the library is not there.
+    ValueError
+        If a tensor is on another device, or of another type or shape than expected.
+    """
+    packed = _pack(aev)
+    out = vectors.new_empty((begin.shape[0] - 1, packed.width))
+    _run(DESCRIBE, packed, _Geometry(vectors, begin, other_species), 1, None, out)
+    return out
+
+
+def pull_back(
+    aev: Aev, cotangents: Tensor, vectors: Tensor, begin: Tensor, other_species: Tensor
+) -> Tensor:
+    """Return Jᵀg (K, P, 3) of K cotangents g (K, N, D), J the Jacobian of ``describe``.
+
+    The other arguments and the errors are those of ``describe``.
+    """
+    packed = _pack(aev)
+    count = cotangents.shape[0]
+    _check_shape("cotangents", cotangents, (count, begin.shape[0] - 1, packed.width), vectors)
+    out = vectors.new_empty((count, vectors.shape[0], 3))
+    geometry = _Geometry(vectors, begin, other_species)
+    _run(PULL_BACK, packed, geometry, count, cotangents.contiguous(), out)
+    return out
+
+
+def push_forward(
+    aev: Aev, tangents: Tensor, vectors: Tensor, begin: Tensor, other_species: Tensor
+) -> Tensor:
+    """Return Jv (K, N, D) of K tangents v (K, P, 3), J the Jacobian of ``describe``.
+
+    The other arguments and the errors are those of ``describe``.
+    """
+    packed = _pack(aev)
+    count = tangents.shape[0]
+    _check_shape("tangents", tangents, (count, vectors.shape[0], 3), vectors)
+    out = vectors.new_empty((count, begin.shape[0] - 1, packed.width))
+    geometry = _Geometry(vectors, begin, other_species)
+    _run(PUSH_FORWARD, packed, geometry, count, tangents.contiguous(), out)
+    return out
+
+
+class _Geometry(NamedTuple):
+    vectors: Tensor
+    begin: Tensor
+    other_species: Tensor
+
+
+def _run(
+    task: int, packed: _Packed, geometry: _Geometry, count: int, given: Tensor | None, out: Tensor
+) -> None:
+    library = _library()
+    if library.problem:
+        raise DependencyError(library.problem)
+    vectors, begin, other_species = geometry
+    _check(vectors, begin, other_species)
+    vectors, begin, other_species = (
+        vectors.contiguous(), begin.contiguous(), other_species.contiguous()
+    )
+    status = library.call(
+        packed.reference,
+        task,
+        vectors.dtype is torch.float64,
+        begin.shape[0] - 1,
+        vectors.shape[0],
+        count,
+        begin.data_ptr(),
+        other_species.data_ptr(),
+        vectors.data_ptr(),
+        None if given is None else given.data_ptr(),
+        out.data_ptr(),
+        torch.get_num_threads(),
+    )
+    if status == BAD_PAIRS:
+        raise ValueError(
+            "begin and other_species do not describe pairs sorted by centre of the elements that "
+            "the descriptor knows; take both from Aev.graph"
+        )
+    if status:
+        raise MemoryError("the descriptor ran out of memory; evaluate fewer frames at once")
+
+
+def _check(vectors: Tensor, begin: Tensor, other_species: Tensor) -> None:
+    if not (vectors.is_cpu and begin.is_cpu and other_species.is_cpu):
+        raise ValueError(
+            f"the compiled descriptor works on the CPU, the tensors are on {vectors.device}, "
+            f"{begin.device} and {other_species.device}; use Aev.forward on other devices"
+        )
+    if vectors.dtype not in (torch.float64, torch.float32):
+        raise ValueError(f"vectors are {vectors.dtype}; expected float32 or float64")
+    if begin.dtype is not torch.int64 or other_species.dtype is not torch.int64:
+        raise ValueError(
+            f"begin is {begin.dtype} and other_species {other_species.dtype}; expected int64"
+        )
+    pairs = vectors.shape[0]
+    if vectors.shape != (pairs, 3) or other_species.shape != (pairs,) or begin.dim() != 1:
+        raise ValueError(
+            f"vectors are {tuple(vectors.shape)}, other_species {tuple(other_species.shape)} and "
+            f"begin {tuple(begin.shape)}; expected (P, 3), (P) and (N + 1)"
+        )
+
+
+def _check_shape(name: str, given: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
+    if given.shape != shape or given.dtype is not like.dtype or not given.is_cpu:
+        raise ValueError(
+            f"{name} are {tuple(given.shape)}, {given.dtype}, on {given.device}; expected "
+            f"{shape}, {like.dtype}, on the CPU"
+        )
+
+
+def _pack(aev: Aev) -> _Packed:
+    packed = _packed.get(aev)
+    if packed is None or packed.dtype is not aev.radial_shifts.dtype:
+        packed = _packed[aev] = _fresh(aev)
+    return packed
+
+
+def _fresh(aev: Aev) -> _Packed:
+    shifts = (aev.radial_shifts, aev.angular_shifts, aev.angle_cos, aev.angle_sin)
+    kept = (
+        *(value.detach().to("cpu", torch.float64).contiguous() for value in shifts),
+        aev.species_pair.cpu().contiguous(),
+    )
+    constants = _Constants(
+        aev.species, *(len(value) for value in kept[:3]),
+        aev.radial_cutoff, aev.angular_cutoff, aev.radial_eta, aev.angular_eta, aev.zeta,
+        *(value.data_ptr() for value in kept),
+    )
+    return _Packed(byref(constants), aev.width, aev.radial_shifts.dtype, kept)
+
+
+@cache
+def _library() -> _Library:
+    here = Path(__file__).parent
+    files = [here / f"_kernel{suffix}" for suffix in EXTENSION_SUFFIXES]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        return _Library(None, f"the compiled descriptor is not in {here}; {REMEDY}")
+    try:
+        library = ctypes.CDLL(str(found))
+        version = library.uncv_kernel_version()
+        call = library.uncv_aev
+    except (OSError, AttributeError) as error:
+        return _Library(None, f"the compiled descriptor does not load ({error}); {REMEDY}")
+    if version != VERSION:
+        return _Library(
+            None, f"the compiled descriptor is of version {version}, not {VERSION}; {REMEDY}"
+        )
+    call.argtypes = (
+        POINTER(_Constants), c_int, c_int, c_int64, c_int64, c_int64,
+        c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_int64,
+    )
+    call.restype = c_int
+    return _Library(call, "")
