@@ -24,7 +24,7 @@ lint: $(STAMP)
 install: $(STAMP)
 
 # The stamp is newer than what it was made from, so a second call installs nothing.
-$(STAMP): pyproject.toml Makefile
+$(STAMP): pyproject.toml setup.py uncv/models/kernel.cpp Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "uncv needs Python 3.11 or newer; name one by make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -20,8 +20,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("learning", "report", "doctor"),
     ("sampling", "attack"),
     ("openmm", "ase"),
+    ("driver",),
+    ("step", "export"),
     ("cv", "plumed"),
-    ("export",),
     ("uncertainty",),
     ("training", "features", "reference"),
     (

@@ -59,8 +59,12 @@ class PotentialConfig(Section):
     epochs: PositiveInt = Field(default=200, description="epochs of the first round, at most")
     epochs_warm: PositiveInt = Field(default=60, description="epochs of later, warm-started rounds")
     batch_size: PositiveInt = 16
-    learning_rate: Positive = 1e-3
-    force_weight: Positive | None = Field(default=None, description="weight of forces in the loss")
+    learning_rate: Positive = 3e-3
+    energy_weight: Positive | None = Field(default=None, description="in the loss, per (eV/atom)²")
+    force_weight: Positive | None = Field(default=None, description="in the loss, per (eV/Å)²")
+    subset_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="share of the training frames that each member sees"
+    )
     validation_share: Share = 0.1
 
 

@@ -132,8 +132,12 @@ class NoBias(Bias):
 class TorchForceModule(nn.Module):
     """What TorchForce calls: positions in nm to one energy in kJ/mol (or u in OpenMM's units)."""
 
-    def __init__(self, scripted: nn.Module, bias: nn.Module, output: Output, unit: float) -> None:
+    def __init__(
+        self, scripted: nn.Module, bias: nn.Module, output: Output, unit: float, atoms: Tensor, particles: int
+    ) -> None:
         super().__init__()
+        self.register_buffer("atoms", atoms)
+        self.particles = particles
         self.cv = scripted
         self.bias = bias
         self.unit = unit
@@ -142,7 +146,12 @@ class TorchForceModule(nn.Module):
         self.walkers = int(scripted.numbers.shape[0])
 
     def _value(self, positions: Tensor, box: Tensor) -> Tensor:
-        x = (positions.to(torch.float64) * 10.0).view(self.walkers, -1, 3)
+        if positions.shape[0] != self.particles:
+            raise ValueError(
+                f"the System has {positions.shape[0]} particles; this force is for {self.particles}"
+            )
+        chosen = positions.index_select(0, self.atoms)
+        x = (chosen.to(torch.float64) * 10.0).view(self.walkers, -1, 3)
         cell = (box.to(torch.float64) * 10.0).unsqueeze(0).expand(self.walkers, 3, 3)
         energy, u, _ = self.cv(x, cell)
         if self.uncertainty_only:
@@ -177,6 +186,8 @@ def script(
     periodic: bool = False,
     output: Output = "total",
     bias: Bias | None = None,
+    particles: int | None = None,
+    atoms: ArrayLike | None = None,
 ) -> torch.jit.ScriptModule:
     """Return the TorchScript module of a collective variable.
 
@@ -195,6 +206,10 @@ def script(
         'uncertainty' (in OpenMM's units).
     bias : Bias, optional
         Conservative bias of u.
+    particles : int, optional
+        Number of particles in the positions that ``forward`` gets; W·A by default.
+    atoms : array_like, optional
+        Indices (A,) of the model's atoms among them; all by default.
 
     Raises
     ------
@@ -211,7 +226,9 @@ def script(
     core = ScriptedCV(cv, numbers, walkers=walkers, periodic=periodic)
     unit = uncertainty_in_openmm(cv.kind) if output == "uncertainty" else EV_IN_KJ_PER_MOL
     family = PeriodicTorchForceModule if periodic else TorchForceModule
-    module = family(core, NoBias() if bias is None else bias, output, unit)
+    count = walkers * len(np.asarray(numbers)) if particles is None else particles
+    chosen = torch.arange(count) if atoms is None else torch.as_tensor(np.asarray(atoms))
+    module = family(core, NoBias() if bias is None else bias, output, unit, chosen, count)
     module.requires_grad_(False)
     TorchForceModule.evaluate = torch.jit.export(TorchForceModule.evaluate)
     return torch.jit.script(module.eval())

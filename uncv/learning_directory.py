@@ -75,7 +75,11 @@ class RunDirectory:
             self.journal.append("begun", format=FORMAT, seed=config.seed)
 
     def record(self, event: str, round_: int, **fields: Any) -> None:
-        """Write an event of a round, unless it is in the journal already."""
+        """Write an event of a round, unless it is in the journal already.
+
+        It is written before the file of its stage: a kill between the two repeats the stage, with
+        the same outcome, and loses nothing that only the journal says.
+        """
         if not any(e.get("round") == round_ for e in self.journal.events(event)):
             self.journal.append(event, round=round_, **fields)
 
@@ -125,22 +129,21 @@ def regular(frames: Dataset) -> Dataset:
 
 
 def _same_campaign(before: CampaignConfig, now: CampaignConfig, path: Path) -> None:
-    old, new = before.model_dump(), now.model_dump()
-    if new["budget"]["labels"] < old["budget"]["labels"]:
+    old, new = _flat(before), _flat(now)
+    if new["budget.labels"] < old["budget.labels"]:
         raise CampaignError(
-            f"the campaign in {path} has a budget of {old['budget']['labels']} labels, the "
-            f"configuration asks for {new['budget']['labels']}; it can only grow"
+            f"the campaign in {path} has a budget of {old['budget.labels']} labels, the "
+            f"configuration asks for {new['budget.labels']}; it can only grow"
         )
-    old["budget"]["labels"] = new["budget"]["labels"]
-    different = [
-        key if not isinstance(old[key], dict) else f"{key}.{name}"
-        for key in old
-        for name in (old[key] if isinstance(old[key], dict) else [key])
-        if (old[key] if name == key else old[key][name])
-        != (new[key] if name == key else new[key][name])
-    ]
+    different = [k for k in old if old[k] != new[k] and k != "budget.labels"]
     if different:
         raise CampaignError(
             f"the campaign in {path} was begun with another {', '.join(different)}; continue it "
             "with its own config.yaml or give another run directory"
         )
+
+
+def _flat(config: CampaignConfig) -> dict[str, Any]:
+    values = config.model_dump()
+    sections = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
+    return {f"{k}.{n}".rstrip("."): v for k, section in sections.items() for n, v in section.items()}

@@ -140,7 +140,9 @@ def train_settings(config: CampaignConfig, *, warm: bool) -> TrainSettings:
         "learning_rate": given.learning_rate,
         "start": given.start,
         "hidden": given.hidden,
+        "energy_weight": given.energy_weight,
         "force_weight": given.force_weight,
+        "subset_fraction": given.subset_share,
     }
     return TrainSettings(**{key: value for key, value in options.items() if value is not None})
 

@@ -146,6 +146,10 @@ class FusedStep:
         """Return the positions at which the neighbour lists were made, for a checkpoint."""
         return None if self._listed is None else self._listed.positions.numpy().copy()
 
+    def listed_cell(self) -> FloatArray:
+        """Return the cell (3, 3) in Å at which the neighbour lists were made; zero without one."""
+        return np.zeros((3, 3)) if self._listed is None else self._listed.cell[0].numpy().copy()
+
     def list_at(self, positions: FloatArray, cell: FloatArray | None = None) -> None:
         """Make the neighbour lists at these positions, as when a checkpoint was written."""
         box = np.zeros((3, 3)) if cell is None else cell

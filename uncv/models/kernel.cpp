@@ -2,11 +2,10 @@
 //
 // Equations: Smith, Isayev, Roitberg, Chem. Sci. 8, 3192 (2017), as in aev.py, whose numbers these
 // are. One call goes over the atoms once; a centre's angles are formed from its near neighbours on
-// the fly, so nothing grows with the number of triples. Layout of the loops: geometry, exponentials
-// and switches run over pairs or triples (blocks of 16, which compilers vectorise); sums over the
-// Gaussians of a pair or the angles of a triple use explicit vectors of 8.
+// the fly, so nothing grows with the number of triples. All arithmetic is on vectors of 8 numbers:
+// 8 pairs, 8 triples, 8 Gaussians of a pair or 8 angles of a triple.
 //
-// No flag assumes finite numbers: NaN in a vector comes out as NaN.
+// NaN in a pair vector comes out as NaN: no flag may assume finite numbers.
 
 #include <algorithm>
 #include <atomic>
@@ -19,19 +18,6 @@
 #include <system_error>
 #include <thread>
 #include <vector>
-
-// glibc has vector versions of these three; the attribute tells GCC (names and ABI are fixed).
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define VECTOR_VERSION __attribute__((simd("notinbranch")))
-extern "C" {
-double exp(double) noexcept VECTOR_VERSION;
-float expf(float) noexcept VECTOR_VERSION;
-double cos(double) noexcept VECTOR_VERSION;
-float cosf(float) noexcept VECTOR_VERSION;
-double sin(double) noexcept VECTOR_VERSION;
-float sinf(float) noexcept VECTOR_VERSION;
-}
-#endif
 
 #define INLINE inline __attribute__((always_inline))
 
@@ -59,55 +45,110 @@ struct Call {
   void *out;
 };
 
-constexpr Index LANES = 8;    // of an explicit vector
-constexpr Index BLOCK = 16;   // trip count of an inner loop over pairs or triples
+constexpr Index LANES = 8;
 constexpr Index CHUNK = 128;  // triples worked on at once
 constexpr Index GROUP = 512;  // pairs worked on at once, unless one atom has more
 
-constexpr Index padded(Index n, Index to) { return (n + to - 1) / to * to; }
+constexpr Index padded(Index n) { return (n + LANES - 1) / LANES * LANES; }
+
+typedef int32_t Short __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef int64_t Long __attribute__((vector_size(LANES * sizeof(int64_t))));
 
 template <class T> struct Vector;
 template <> struct Vector<float> {
   typedef float type __attribute__((vector_size(LANES * sizeof(float))));
-  typedef int32_t order __attribute__((vector_size(LANES * sizeof(float))));
-  static constexpr float lowest_exponent = -80.0f;
+  using Bits = Short;
+  static constexpr float lowest = -80;  // e^lowest is nothing beside the sums, and not denormal
+  static constexpr int mantissa = 23, bias = 127, exp_terms = 7, sin_terms = 4;
 };
 template <> struct Vector<double> {
   typedef double type __attribute__((vector_size(LANES * sizeof(double))));
-  typedef int64_t order __attribute__((vector_size(LANES * sizeof(double))));
-  static constexpr double lowest_exponent = -700.0;
+  using Bits = Long;
+  static constexpr double lowest = -700;
+  static constexpr int mantissa = 52, bias = 1023, exp_terms = 12, sin_terms = 8;
 };
 
-INLINE float exponential(float x) { return expf(x); }
-INLINE double exponential(double x) { return exp(x); }
-INLINE float cosine_of(float x) { return cosf(x); }
-INLINE double cosine_of(double x) { return cos(x); }
-INLINE float sine_of(float x) { return sinf(x); }
-INLINE double sine_of(double x) { return sin(x); }
-INLINE float root(float x) { return __builtin_sqrtf(x); }
-INLINE double root(double x) { return __builtin_sqrt(x); }
+template <class T> struct Maths {
+  using V = typename Vector<T>::type;
+  using Bits = typename Vector<T>::Bits;
+
+  static INLINE V load(const T *from) { V v; std::memcpy(&v, from, sizeof v); return v; }
+  static INLINE void store(T *to, V v) { std::memcpy(to, &v, sizeof v); }
+
+  static INLINE T sum(V v) {
+#if defined(__clang__)
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+#else
+    v += __builtin_shuffle(v, Bits{4, 5, 6, 7, 0, 1, 2, 3});
+    v += __builtin_shuffle(v, Bits{2, 3, 0, 1, 6, 7, 4, 5});
+#endif
+    return v[0] + v[1];
+  }
+
+  static INLINE V root(V x) {
+    T in[LANES], out[LANES];
+    store(in, x);
+    for (Index l = 0; l < LANES; ++l) out[l] = std::sqrt(in[l]);
+    return load(out);
+  }
+
+  // e^x for x <= 0, to some |x| units in the last place: 2^n e^r with |r| <= ln(2)/2.
+  static INLINE V exponential(V x) {
+    constexpr T ln2 = T(0.693147180559945309417);
+    x = x < Vector<T>::lowest ? V{} + Vector<T>::lowest : x;
+    const Short n = __builtin_convertvector(x * (1 / ln2) - T(0.5), Short);
+    const V r = x - __builtin_convertvector(n, V) * ln2;
+    V series = V{} + T(1);
+    for (int k = Vector<T>::exp_terms; k > 0; --k) series = T(1) + series * r * (T(1) / T(k));
+    const Bits power = (__builtin_convertvector(n, Bits) + Vector<T>::bias) << Vector<T>::mantissa;
+    V scale;
+    std::memcpy(&scale, &power, sizeof scale);
+    return series * scale;
+  }
+
+  // Sine and cosine for |x| <= pi/4.
+  static INLINE void sine_cosine(V x, V &sine, V &cosine) {
+    const V square = x * x;
+    sine = cosine = V{} + T(1);
+    for (int k = Vector<T>::sin_terms; k > 0; --k) {
+      sine = T(1) - sine * square * (T(1) / T(2 * k * (2 * k + 1)));
+      cosine = T(1) - cosine * square * (T(1) / T(2 * k * (2 * k - 1)));
+    }
+    sine *= x;
+  }
+};
 
 // Everything one thread does for the atoms it was given.
-template <class T, int task> class Worker {
-  using V = typename Vector<T>::type;
-  using Order = typename Vector<T>::order;
+template <class T, int task> class Worker : Maths<T> {
+  using typename Maths<T>::V;
+  using Maths<T>::load;
+  using Maths<T>::store;
+  using Maths<T>::sum;
+  using Maths<T>::root;
+  using Maths<T>::exponential;
+  using Maths<T>::sine_cosine;
 
   const Call &call;
   const UncvAev &aev;
   const T *vectors, *in;
   T *out;
-  Index width, row_width;       // of a descriptor, and of one whose blocks are padded to vectors
-  Index radial_lanes, angle_lanes;  // padded numbers
-  Index power;                  // zeta as a whole number, or -1
+  Index width, row_width;           // of a descriptor, and with its blocks padded to LANES
+  Index radial_lanes, angle_lanes;  // padded numbers of Gaussians and angles
+  Index power;                      // zeta if it is a whole number, else -1
   std::unique_ptr<T[]> memory;
   std::unique_ptr<int32_t[]> near;
   // Constants
   T *radial_shift, *shell_shift, *cos_shift, *sin_shift;
-  // Of the pairs of a group
-  Index table;
+  // Of the pairs of a group: direction, distance and its inverse, switches to the radial and the
+  // angular cutoff with slopes, radial terms (or, for derivatives, their slopes)
   T *ux, *uy, *uz, *distance, *inverse, *wide, *wide_slope, *close, *close_slope, *bells;
   // Of the triples of a chunk
-  T *cosine, *sine, *mean, *closeness, *shell, *angle, *angle_slope, *scalar, *rows;
+  T *cosine, *sine, *mean, *closeness, *shell, *angle, *angle_slope, *turn, *inward, *level;
+  // Of the current centre: its row of the descriptor or cotangent, and how far to the next k's.
+  // In place if all blocks are whole vectors, otherwise in a padded copy
+  T *rows, *row;
+  Index step;
   int32_t one[CHUNK], two[CHUNK];
   Index slot[CHUNK];
 
@@ -116,11 +157,12 @@ template <class T, int task> class Worker {
       : call(c), aev(c.aev), vectors(static_cast<const T *>(c.vectors)),
         in(static_cast<const T *>(c.in)), out(static_cast<T *>(c.out)) {
     const Index kinds = aev.species * (aev.species + 1) / 2;
+    radial_lanes = padded(aev.radial);
+    angle_lanes = padded(aev.angles);
     width = aev.species * aev.radial + kinds * aev.shells * aev.angles;
-    radial_lanes = padded(aev.radial, LANES);
-    angle_lanes = padded(aev.angles, LANES);
     row_width = aev.species * radial_lanes + kinds * aev.shells * angle_lanes;
-    power = aev.zeta == std::floor(aev.zeta) && aev.zeta >= 1 && aev.zeta < 4096 ? Index(aev.zeta) : -1;
+    const bool whole = aev.zeta == std::floor(aev.zeta) && aev.zeta >= 1 && aev.zeta < 4096;
+    power = whole ? Index(aev.zeta) : -1;
     allocate(first, last);
   }
 
@@ -128,14 +170,14 @@ template <class T, int task> class Worker {
     while (first < last) {
       Index end = first + 1;
       while (end < last && call.begin[end + 1] - call.begin[first] <= GROUP) ++end;
-      const Index start = call.begin[first], number = call.begin[end] - start;
-      pair_table(start, number);
+      const Index start = call.begin[first];
+      pair_table(start, call.begin[end] - start);
       for (Index atom = first; atom < end; ++atom) {
-        open_rows(atom);
-        for (Index p = call.begin[atom] - start; p < call.begin[atom + 1] - start; ++p)
-          radial(p, start + p);
-        angular(call.begin[atom] - start, call.begin[atom + 1] - start, start);
-        close_rows(atom);
+        const Index from = call.begin[atom] - start, to = call.begin[atom + 1] - start;
+        open_row(atom);
+        for (Index p = from; p < to; ++p) radial(p, start + p);
+        angular(from, to, start);
+        close_row(atom);
       }
       first = end;
     }
@@ -146,336 +188,282 @@ template <class T, int task> class Worker {
     Index most = GROUP;
     for (Index atom = first; atom < last; ++atom)
       most = std::max(most, call.begin[atom + 1] - call.begin[atom]);
-    table = padded(most + 1, BLOCK);  // the last is a dummy, for triples that fill a block up
+    const Index pairs = padded(most), turned = CHUNK * angle_lanes;
+    const Index copies = in_place() ? 0 : call.count * row_width;
     struct Part { T **at; Index size; };
-    const Index vectorised = CHUNK * angle_lanes, per_shell = CHUNK * aev.shells;
     const Part parts[] = {
-        {&radial_shift, radial_lanes}, {&shell_shift, padded(aev.shells, LANES)},
+        {&radial_shift, radial_lanes}, {&shell_shift, padded(aev.shells)},
         {&cos_shift, angle_lanes}, {&sin_shift, angle_lanes},
-        {&ux, table}, {&uy, table}, {&uz, table}, {&distance, table}, {&inverse, table},
-        {&wide, table}, {&wide_slope, table}, {&close, table}, {&close_slope, table},
-        {&bells, table * radial_lanes},
+        {&ux, pairs}, {&uy, pairs}, {&uz, pairs}, {&distance, pairs}, {&inverse, pairs},
+        {&wide, pairs}, {&wide_slope, pairs}, {&close, pairs}, {&close_slope, pairs},
+        {&bells, pairs * radial_lanes},
         {&cosine, CHUNK}, {&sine, CHUNK}, {&mean, CHUNK}, {&closeness, CHUNK},
-        {&shell, per_shell}, {&angle, vectorised}, {&angle_slope, vectorised},
-        {&scalar, 4 * CHUNK}, {&rows, padded(call.count * row_width, LANES)}};
+        {&shell, CHUNK * aev.shells}, {&angle, turned}, {&angle_slope, turned},
+        {&turn, CHUNK}, {&inward, CHUNK}, {&level, CHUNK}, {&rows, copies}};
     Index total = 0;
     for (const Part &part : parts) total += part.size;
     memory.reset(new T[total]);
-    near.reset(new int32_t[table]);
+    near.reset(new int32_t[pairs]);
     T *free = memory.get();
     for (const Part &part : parts) { *part.at = free; free += part.size; }
-    fill(radial_shift, aev.radial_shifts, aev.radial, radial_lanes);
-    fill(shell_shift, aev.angular_shifts, aev.shells, padded(aev.shells, LANES));
-    fill(cos_shift, aev.angle_cos, aev.angles, angle_lanes);
-    fill(sin_shift, aev.angle_sin, aev.angles, angle_lanes);
+    fill(radial_shift, aev.radial_shifts, aev.radial);
+    fill(shell_shift, aev.angular_shifts, aev.shells);
+    fill(cos_shift, aev.angle_cos, aev.angles);
+    fill(sin_shift, aev.angle_sin, aev.angles);
   }
 
-  static INLINE void fill(T *to, const double *from, Index n, Index size) {
-    for (Index i = 0; i < size; ++i) to[i] = i < n ? T(from[i]) : T(0);
+  static INLINE void fill(T *to, const double *from, Index n) {
+    for (Index i = 0; i < padded(n); ++i) to[i] = i < n ? T(from[i]) : T(0);
   }
 
-  static INLINE V load(const T *from) { V v; std::memcpy(&v, from, sizeof v); return v; }
-  static INLINE void store(T *to, V v) { std::memcpy(to, &v, sizeof v); }
-
-#if defined(__clang__)
-#define SHUFFLED(v, a, b, c, d, e, f, g, h) __builtin_shufflevector(v, v, a, b, c, d, e, f, g, h)
-#else
-#define SHUFFLED(v, ...) __builtin_shuffle(v, Order{__VA_ARGS__})
-#endif
-  static INLINE T sum(V v) {
-    v += SHUFFLED(v, 4, 5, 6, 7, 0, 1, 2, 3);
-    v += SHUFFLED(v, 2, 3, 0, 1, 6, 7, 4, 5);
-    return v[0] + v[1];
-  }
-
-  // x to the power of zeta - less.
-  INLINE V sharpen(V x, int less) const {
-    if (power < 0) {
-      V result;
-      for (Index l = 0; l < LANES; ++l) result[l] = T(std::pow(double(x[l]), aev.zeta - less));
-      return result;
-    }
-    V result = x - x + T(1);
-    for (Index left = power - less; left > 0; left >>= 1, x *= x)
-      if (left & 1) result *= x;
-    return result;
-  }
-
-  // Distances, directions, switches and Gaussians of the pairs of a group.
   INLINE void pair_table(Index start, Index number) {
-    const Index all = padded(number + 1, BLOCK), last = number;
-    for (Index p = 0; p < number; ++p) {
+    const Index all = padded(number);
+    for (Index p = 0; p < all; ++p) {
       const T *v = vectors + 3 * (start + p);
-      ux[p] = v[0]; uy[p] = v[1]; uz[p] = v[2];
+      const bool real = p < number;
+      ux[p] = real ? v[0] : T(1);
+      uy[p] = real ? v[1] : T(0);
+      uz[p] = real ? v[2] : T(0);
     }
-    for (Index p = last; p < all; ++p) { ux[p] = T(1); uy[p] = uz[p] = T(0); }
-    const T pi = T(M_PI), far = T(aev.radial_cutoff), limit = T(aev.angular_cutoff);
-    for (Index b = 0; b < all; b += BLOCK)
-#pragma GCC ivdep
-      for (Index p = b; p < b + BLOCK; ++p) {
-        const T d = root(ux[p] * ux[p] + uy[p] * uy[p] + uz[p] * uz[p]);
-        const T over = T(1) / d;
-        distance[p] = d; inverse[p] = over;
-        ux[p] *= over; uy[p] *= over; uz[p] *= over;
-      }
-    switches(all, far, pi / far, wide, wide_slope);
-    switches(all, limit, pi / limit, close, close_slope);
-    gaussians(all);
+    for (Index p = 0; p < all; p += LANES) {
+      const V x = load(ux + p), y = load(uy + p), z = load(uz + p);
+      const V d = root(x * x + y * y + z * z), over = T(1) / d;
+      store(distance + p, d);
+      store(inverse + p, over);
+      store(ux + p, over * x);
+      store(uy + p, over * y);
+      store(uz + p, over * z);
+      switches(d, T(aev.radial_cutoff), wide + p, wide_slope + p);
+      switches(d, T(aev.angular_cutoff), close + p, close_slope + p);
+    }
+    for (Index p = 0; p < number; ++p)
+      for (Index r = 0; r < radial_lanes; r += LANES) gaussians(p, r);
   }
 
-  INLINE void switches(Index all, T cutoff, T rate, T *value, T *slope) {
-    for (Index b = 0; b < all; b += BLOCK)
-#pragma GCC ivdep
-      for (Index p = b; p < b + BLOCK; ++p) {
-        const T d = distance[p] < cutoff ? distance[p] : cutoff;
-        value[p] = d < cutoff ? T(0.5) * cosine_of(d * rate) + T(0.5) : T(0);
-        if (task != DESCRIBE) slope[p] = d < cutoff ? T(-0.5) * rate * sine_of(d * rate) : T(0);
-      }
+  // cos(x)^2 with x = pi/2 distance/cutoff, zero past the cutoff, and its slope.
+  INLINE void switches(V d, T cutoff, T *value, T *slope) {
+    const V outside = V{} + cutoff, zero{};
+    V s, c;
+    sine_cosine((d < cutoff ? d : outside) * (T(M_PI_2) / cutoff) - T(M_PI_4), s, c);
+    store(value, d >= cutoff ? zero : T(0.5) * (c - s) * (c - s));
+    if (task != DESCRIBE)
+      store(slope, d >= cutoff ? zero : (T(-M_PI_2) / cutoff) * (c - s) * (c + s));
   }
 
-  // Radial terms of every pair, or their slopes.
-  INLINE void gaussians(Index all) {
+  INLINE void gaussians(Index p, Index r) {
     const T eta = T(aev.radial_eta);
-    for (Index p = 0; p < all; ++p)
-      for (Index r = 0; r < radial_lanes; r += LANES) {
-        const V offset = distance[p] - load(radial_shift + r);
-        store(bells + p * radial_lanes + r, -eta * offset * offset);
-      }
-    exponentials(bells, all * radial_lanes);
-    for (Index p = 0; p < all; ++p)
-      for (Index r = 0; r < radial_lanes; r += LANES) {
-        T *at = bells + p * radial_lanes + r;
-        const V offset = distance[p] - load(radial_shift + r);
-        const V factor = task == DESCRIBE
-            ? V{} + wide[p] : wide_slope[p] - (T(2) * eta * wide[p]) * offset;
-        store(at, T(0.25) * load(at) * factor);
-      }
-  }
-
-  // In place; n is a multiple of BLOCK or LANES. Below the limit e^x is nothing beside the sums,
-  // and the library's vector versions are slow.
-  static INLINE void exponentials(T *__restrict x, Index n) {
-    const T limit = Vector<T>::lowest_exponent;
-    for (Index b = 0; b < n; b += LANES)
-#pragma GCC ivdep
-      for (Index i = b; i < b + LANES; ++i) x[i] = exponential(x[i] < limit ? limit : x[i]);
+    const V offset = distance[p] - load(radial_shift + r);
+    const V bell = T(0.25) * exponential(-eta * offset * offset);
+    const V factor = task == DESCRIBE ? V{} + wide[p]
+                                      : wide_slope[p] - (T(2) * eta * wide[p]) * offset;
+    store(bells + p * radial_lanes + r, bell * factor);
   }
 
   INLINE void radial(Index p, Index pair) {
     const T *values = bells + p * radial_lanes;
-    const Index kind = call.other[pair] * radial_lanes;
-    for (Index k = 0; k < call.count; ++k) {
-      T *row = row_of(k) + kind;
+    T *at = row + call.other[pair] * radial_lanes;
+    for (Index k = 0; k < call.count; ++k, at += step) {
       if (task == PULL_BACK) {
         V along{};
-        for (Index r = 0; r < radial_lanes; r += LANES) along += load(row + r) * load(values + r);
+        for (Index r = 0; r < radial_lanes; r += LANES) along += load(at + r) * load(values + r);
         const T total = sum(along);
         T *to = out + 3 * (k * call.pairs + pair);
-        to[0] = total * ux[p]; to[1] = total * uy[p]; to[2] = total * uz[p];
+        to[0] = total * ux[p];
+        to[1] = total * uy[p];
+        to[2] = total * uz[p];
       } else {
-        const T factor = task == DESCRIBE ? T(1) : stretch(k, p, pair);
+        const T *w = in + 3 * (k * call.pairs + pair);
+        const T factor = task == DESCRIBE ? T(1) : w[0] * ux[p] + w[1] * uy[p] + w[2] * uz[p];
         for (Index r = 0; r < radial_lanes; r += LANES)
-          store(row + r, load(row + r) + factor * load(values + r));
+          store(at + r, load(at + r) + factor * load(values + r));
       }
     }
   }
 
-  // Change of a pair's distance with tangent k.
-  INLINE T stretch(Index k, Index p, Index pair) const {
-    const T *w = in + 3 * (k * call.pairs + pair);
-    return w[0] * ux[p] + w[1] * uy[p] + w[2] * uz[p];
-  }
-
+  // Chunks of the pairs of near neighbours; a distance that is not a number counts as near.
   INLINE void angular(Index from, Index to, Index start) {
-    int32_t number = 0;
     const T limit = T(aev.angular_cutoff);
+    const Index *other = call.other + start;
+    Index number = 0;
     for (Index p = from; p < to; ++p) {
       near[number] = int32_t(p);
       number += !(distance[p] >= limit);
     }
-    Index filled = 0;
-    for (int32_t i = 0; i < number; ++i) {
-      const Index *kinds = aev.species_pair + aev.species * call.other[start + near[i]];
-      for (int32_t j = i + 1; j < number; ++j) {
-        one[filled] = near[i];
-        two[filled] = near[j];
-        slot[filled] = kinds[call.other[start + near[j]]] * aev.shells * angle_lanes;
-        if (++filled == CHUNK) { triples(filled, start); filled = 0; }
+    for (Index i = 0, j = 1; i + 1 < number;) {
+      Index filled = 0;
+      for (; i + 1 < number; ++i, j = i + 1) {
+        const Index *kinds = aev.species_pair + aev.species * other[near[i]];
+        for (; j < number && filled < CHUNK; ++j, ++filled) {
+          one[filled] = near[i];
+          two[filled] = near[j];
+          slot[filled] = kinds[other[near[j]]] * aev.shells * angle_lanes;
+        }
+        if (j < number) break;
       }
+      triples(filled, start);
     }
-    if (filled) triples(filled, start);
   }
 
   INLINE void triples(Index number, Index start) {
-    const Index all = padded(number, BLOCK);
-    const int32_t dummy = int32_t(table - 1);
-    (void)dummy;
+    const Index all = padded(number);
     for (Index t = number; t < all; ++t) { one[t] = one[0]; two[t] = two[0]; }
-    for (Index b = 0; b < all; b += BLOCK)
-#pragma GCC ivdep
-      for (Index t = b; t < b + BLOCK; ++t) {
-        const int32_t i = one[t], j = two[t];
-        const T c = T(0.95) * (ux[i] * ux[j] + uy[i] * uy[j] + uz[i] * uz[j]);
-        cosine[t] = c;
-        sine[t] = root(T(1) - c * c);
-        mean[t] = T(0.5) * (distance[i] + distance[j]);
-        closeness[t] = close[i] * close[j];
+    for (Index t = 0; t < all; ++t) {
+      const int32_t i = one[t], j = two[t];
+      cosine[t] = T(0.95) * (ux[i] * ux[j] + uy[i] * uy[j] + uz[i] * uz[j]);
+      mean[t] = T(0.5) * (distance[i] + distance[j]);
+      closeness[t] = close[i] * close[j];
+    }
+    for (Index t = 0; t < all; t += LANES) {
+      const V c = load(cosine + t);
+      store(sine + t, root(T(1) - c * c));
+      for (Index a = 0; a < aev.shells; ++a) {
+        const V offset = load(mean + t) - shell_shift[a];
+        store(shell + a * CHUNK + t, T(2) * exponential(T(-aev.angular_eta) * offset * offset));
       }
-    shells(all);
-    angles(number);
-    for (Index k = 0; k < call.count; ++k) {
-      T *row = row_of(k) + aev.species * radial_lanes;
-      if (task == DESCRIBE) describe(row, number);
-      if (task == PULL_BACK) pull_back(row, number, all, k, start);
-      if (task == PUSH_FORWARD) push_forward(row, number, all, k, start);
+    }
+    for (Index t = 0; t < all; t += STRIP)
+      for (Index z = 0; z < angle_lanes; z += LANES) angles(t, z);
+    T *at = row + aev.species * radial_lanes;
+    for (Index k = 0; k < call.count; ++k, at += step) {
+      if (task == DESCRIBE) describe(at, number);
+      if (task == PULL_BACK) pull_back(at, number, out + 3 * (k * call.pairs + start));
+      if (task == PUSH_FORWARD) push_forward(at, number, in + 3 * (k * call.pairs + start));
     }
   }
 
-  INLINE void shells(Index all) {
-    const T eta = T(aev.angular_eta);
-    for (Index a = 0; a < aev.shells; ++a) {
-      T *to = shell + a * CHUNK;
-      const T shift = shell_shift[a];
-      for (Index b = 0; b < all; b += BLOCK)
-#pragma GCC ivdep
-        for (Index t = b; t < b + BLOCK; ++t)
-          to[t] = -eta * (mean[t] - shift) * (mean[t] - shift);
-      exponentials(to, all);
+  // Sharpened angles of a few triples, and their derivatives with respect to the cosine.
+  static constexpr Index STRIP = 4;
+  INLINE void angles(Index t, Index z) {
+    const V cz = load(cos_shift + z), sz = load(sin_shift + z);
+    V half[STRIP], sharp[STRIP];
+    for (Index n = 0; n < STRIP; ++n)
+      half[n] = T(0.5) + T(0.5) * (cosine[t + n] * cz + sine[t + n] * sz);
+    sharpen(half, sharp, task == DESCRIBE ? 0 : 1);
+    for (Index n = 0; n < STRIP; ++n) {
+      const Index at = (t + n) * angle_lanes + z;
+      store(angle + at, task == DESCRIBE ? sharp[n] : sharp[n] * half[n]);
+      if (task != DESCRIBE)
+        store(angle_slope + at,
+              T(0.5 * aev.zeta) * sharp[n] * (cz - (cosine[t + n] / sine[t + n]) * sz));
     }
   }
 
-  // Sharpened angles, and their derivatives with respect to the cosine. The factor 2 of the
-  // descriptor is in here.
-  INLINE void angles(Index number) {
-    for (Index t = 0; t < number; ++t)
-      for (Index z = 0; z < angle_lanes; z += LANES) {
-        const V cz = load(cos_shift + z), sz = load(sin_shift + z);
-        const V half = T(0.5) + T(0.5) * (cosine[t] * cz + sine[t] * sz);
-        T *value = angle + t * angle_lanes + z;
-        if (task == DESCRIBE) {
-          store(value, T(2) * sharpen(half, 0));
-          continue;
-        }
-        const V sharp = T(2) * sharpen(half, 1);
-        store(value, sharp * half);
-        store(angle_slope + t * angle_lanes + z,
-              T(0.5 * aev.zeta) * sharp * (cz - (cosine[t] / sine[t]) * sz));
-      }
+  // x to the power of zeta - less.
+  INLINE void sharpen(const V *x, V *result, int less) const {
+    V square[STRIP];
+    for (Index n = 0; n < STRIP; ++n) { square[n] = x[n]; result[n] = V{} + T(1); }
+    if (power < 0)
+      for (Index n = 0; n < STRIP; ++n)
+        for (Index l = 0; l < LANES; ++l) result[n][l] = T(std::pow(x[n][l], T(aev.zeta - less)));
+    for (Index left = power - less; left > 0; left >>= 1) {
+      if (left & 1)
+        for (Index n = 0; n < STRIP; ++n) result[n] *= square[n];
+      for (Index n = 0; n < STRIP; ++n) square[n] *= square[n];
+    }
   }
 
-  INLINE void describe(T *row, Index number) {
+  INLINE void describe(T *at, Index number) {
     for (Index t = 0; t < number; ++t)
       for (Index a = 0; a < aev.shells; ++a) {
         const T factor = closeness[t] * shell[a * CHUNK + t];
-        T *to = row + slot[t] + a * angle_lanes;
+        T *to = at + slot[t] + a * angle_lanes;
         for (Index z = 0; z < angle_lanes; z += LANES)
           store(to + z, load(to + z) + factor * load(angle + t * angle_lanes + z));
       }
   }
 
-  INLINE void pull_back(const T *row, Index number, Index all, Index k, Index start) {
-    T *turn = scalar, *inward = scalar + CHUNK, *level = scalar + 2 * CHUNK;
-    const T eta = T(aev.angular_eta);
+  // What a term's slope along its shell is, beside its value.
+  INLINE T slant(Index a, Index t) const { return T(aev.angular_eta) * (shell_shift[a] - mean[t]); }
+
+  INLINE void pull_back(const T *at, Index number, T *forces) {
     for (Index t = 0; t < number; ++t) {
       V turns{}, inwards{}, levels{};
       for (Index z = 0; z < angle_lanes; z += LANES) {
         V plain{}, moved{};
         for (Index a = 0; a < aev.shells; ++a) {
-          const T s = shell[a * CHUNK + t];
-          const V g = s * load(row + slot[t] + a * angle_lanes + z);
+          const V g = shell[a * CHUNK + t] * load(at + slot[t] + a * angle_lanes + z);
           plain += g;
-          moved += (eta * (shell_shift[a] - mean[t])) * g;
+          moved += slant(a, t) * g;
         }
         const V value = load(angle + t * angle_lanes + z);
-        levels += plain * value;
-        inwards += moved * value;
         turns += plain * load(angle_slope + t * angle_lanes + z);
+        inwards += moved * value;
+        levels += plain * value;
       }
-      turn[t] = sum(turns); inward[t] = sum(inwards); level[t] = sum(levels);
+      turn[t] = closeness[t] * sum(turns);
+      inward[t] = closeness[t] * sum(inwards);
+      level[t] = sum(levels);
     }
-    // The two vectors get along * their own direction + across * the other's.
-    T *base = out + 3 * (k * call.pairs + start);
+    // Each of the two vectors gets a part along itself and a part along the other one.
     for (Index t = 0; t < number; ++t) {
       const int32_t i = one[t], j = two[t];
-      const T both = closeness[t] * turn[t], in_both = closeness[t] * inward[t];
-      const T along1 = in_both + close_slope[i] * close[j] * level[t] - both * cosine[t] * inverse[i];
-      const T along2 = in_both + close[i] * close_slope[j] * level[t] - both * cosine[t] * inverse[j];
-      const T across1 = T(0.95) * both * inverse[i], across2 = T(0.95) * both * inverse[j];
-      T *f1 = base + 3 * i, *f2 = base + 3 * j;
-      f1[0] += along1 * ux[i] + across1 * ux[j];
-      f1[1] += along1 * uy[i] + across1 * uy[j];
-      f1[2] += along1 * uz[i] + across1 * uz[j];
-      f2[0] += along2 * ux[j] + across2 * ux[i];
-      f2[1] += along2 * uy[j] + across2 * uy[i];
-      f2[2] += along2 * uz[j] + across2 * uz[i];
+      const T side1 = turn[t] * inverse[i], side2 = turn[t] * inverse[j];
+      add(forces + 3 * i, i, inward[t] + close_slope[i] * close[j] * level[t] - cosine[t] * side1,
+          j, T(0.95) * side1);
+      add(forces + 3 * j, j, inward[t] + close[i] * close_slope[j] * level[t] - cosine[t] * side2,
+          i, T(0.95) * side2);
     }
-    (void)all;
   }
 
-  INLINE void push_forward(T *row, Index number, Index all, Index k, Index start) {
-    const T eta = T(aev.angular_eta);
-    const T *base = in + 3 * (k * call.pairs + start);
+  INLINE void add(T *force, int32_t i, T along, int32_t j, T across) const {
+    force[0] += along * ux[i] + across * ux[j];
+    force[1] += along * uy[i] + across * uy[j];
+    force[2] += along * uz[i] + across * uz[j];
+  }
+
+  INLINE void push_forward(T *at, Index number, const T *tangents) {
     for (Index t = 0; t < number; ++t) {
       const int32_t i = one[t], j = two[t];
-      const T *w1 = base + 3 * i, *w2 = base + 3 * j;
-      const T d1 = w1[0] * ux[i] + w1[1] * uy[i] + w1[2] * uz[i];
-      const T d2 = w2[0] * ux[j] + w2[1] * uy[j] + w2[2] * uz[j];
-      const T across1 = w1[0] * ux[j] + w1[1] * uy[j] + w1[2] * uz[j];
-      const T across2 = w2[0] * ux[i] + w2[1] * uy[i] + w2[2] * uz[i];
-      const T turn = closeness[t] * (inverse[i] * (T(0.95) * across1 - cosine[t] * d1) +
-                                     inverse[j] * (T(0.95) * across2 - cosine[t] * d2));
-      const T level = close_slope[i] * close[j] * d1 + close[i] * close_slope[j] * d2;
-      const T both = closeness[t] * eta * (d1 + d2);
+      const T *w1 = tangents + 3 * i, *w2 = tangents + 3 * j;
+      const T d1 = dot(w1, i), d2 = dot(w2, j), c = cosine[t];
+      const T turned = closeness[t] * (inverse[i] * (T(0.95) * dot(w1, j) - c * d1) +
+                                       inverse[j] * (T(0.95) * dot(w2, i) - c * d2));
+      const T levelled = close_slope[i] * close[j] * d1 + close[i] * close_slope[j] * d2;
+      const T moved = closeness[t] * (d1 + d2);
       for (Index z = 0; z < angle_lanes; z += LANES) {
         const V value = load(angle + t * angle_lanes + z);
-        const V turned = turn * load(angle_slope + t * angle_lanes + z);
+        const V slope = turned * load(angle_slope + t * angle_lanes + z);
         for (Index a = 0; a < aev.shells; ++a) {
-          const T s = shell[a * CHUNK + t];
-          const T change = level + both * (shell_shift[a] - mean[t]);
-          T *to = row + slot[t] + a * angle_lanes + z;
-          store(to, load(to) + s * (change * value + turned));
+          T *to = at + slot[t] + a * angle_lanes + z;
+          const V change = (levelled + moved * slant(a, t)) * value + slope;
+          store(to, load(to) + shell[a * CHUNK + t] * change);
         }
       }
     }
-    (void)all;
   }
 
-  // A row is the descriptor of one atom, or its cotangent: in place if its blocks are whole
-  // vectors, otherwise in a padded copy.
-  INLINE bool in_place() const { return row_width == width; }
-  T *current;
-  Index step;
-  INLINE T *row_of(Index k) const { return current + k * step; }
+  INLINE T dot(const T *w, int32_t i) const { return w[0] * ux[i] + w[1] * uy[i] + w[2] * uz[i]; }
 
-  INLINE void open_rows(Index atom) {
-    T *source = task == PULL_BACK ? const_cast<T *>(in) : out;
-    current = in_place() ? source + atom * width : rows;
+  INLINE bool in_place() const { return row_width == width; }
+
+  INLINE void open_row(Index atom) {
+    T *place = (task == PULL_BACK ? const_cast<T *>(in) : out) + atom * width;
+    row = in_place() ? place : rows;
     step = in_place() ? call.atoms * width : row_width;
     for (Index k = 0; k < call.count; ++k) {
-      if (task != PULL_BACK) std::memset(row_of(k), 0, row_width * sizeof(T));
-      else if (!in_place()) copy_row(row_of(k), in + (k * call.atoms + atom) * width, true);
+      if (task != PULL_BACK) std::memset(row + k * step, 0, size_t(row_width) * sizeof(T));
+      else if (!in_place()) copy_blocks(in + (k * call.atoms + atom) * width, row + k * step);
     }
   }
 
-  INLINE void close_rows(Index atom) {
+  INLINE void close_row(Index atom) {
     if (task == PULL_BACK || in_place()) return;
     for (Index k = 0; k < call.count; ++k)
-      copy_row(row_of(k), out + (k * call.atoms + atom) * width, false);
+      copy_blocks(row + k * step, out + (k * call.atoms + atom) * width);
   }
 
-  template <class Plain> INLINE void copy_row(T *row, Plain *plain, bool inward) {
+  // Between a row with padded blocks and one without, whichever way.
+  INLINE void copy_blocks(const T *from, T *to) const {
+    const bool padding = to == row || (to > rows && to < rows + call.count * row_width);
     const Index kinds = aev.species * (aev.species + 1) / 2;
-    if (inward) std::memset(row, 0, row_width * sizeof(T));
-    for (Index s = 0; s < aev.species + kinds * aev.shells; ++s) {
-      const bool is_radial = s < aev.species;
-      const Index size = is_radial ? aev.radial : aev.angles;
-      exchange(row, plain, size);
-      row += is_radial ? radial_lanes : angle_lanes;
-      plain += size;
+    for (Index block = 0; block < aev.species + kinds * aev.shells; ++block) {
+      const Index size = block < aev.species ? aev.radial : aev.angles;
+      if (padding) std::memset(to, 0, size_t(padded(size)) * sizeof(T));
+      std::memcpy(to, from, size_t(size) * sizeof(T));
+      from += padding ? size : padded(size);
+      to += padding ? padded(size) : size;
     }
   }
-  static INLINE void exchange(T *row, const T *plain, Index n) { std::memcpy(row, plain, n * sizeof(T)); }
-  static INLINE void exchange(T *row, T *plain, Index n) { std::memcpy(plain, row, n * sizeof(T)); }
 };
 
 template <class T, int task> INLINE void work(const Call &call, Index first, Index last) {

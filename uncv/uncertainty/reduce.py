@@ -12,7 +12,7 @@ SMOOTH = ("mean", "sum", "rms", "softmax")
 """Reductions with a continuous gradient, fit for a collective variable."""
 
 
-def reduce_atoms(values: Tensor, mask: Tensor, how: str, sharpness: float = 20.0) -> Tensor:
+def reduce_atoms(values: Tensor, mask: Tensor, how: str, sharpness: float = 8.0) -> Tensor:
     """Reduce uncertainties of atoms (F, A) to frames (F,).
 
     Parameters
@@ -23,7 +23,7 @@ def reduce_atoms(values: Tensor, mask: Tensor, how: str, sharpness: float = 20.0
         True on atoms (F, A).
     how : str
         'mean' (dilutes one bad atom by 1/N), 'sum', 'rms', 'softmax' (mean weighted by
-        exp(sharpness·u/u_max), a smooth stand-in for the maximum) or 'max' (its gradient jumps from
+        exp(sharpness·u/u_rms), a smooth stand-in for the maximum) or 'max' (its gradient jumps from
         atom to atom: for stopping only).
     sharpness : float
         Of the softmax; without unit.
@@ -44,7 +44,7 @@ def reduce_atoms(values: Tensor, mask: Tensor, how: str, sharpness: float = 20.0
     if how == "max":
         return values.masked_fill(~mask, -math.inf).amax(dim=1)
     if how == "softmax":
-        scale = filled.detach().amax(dim=1, keepdim=True).clamp(min=1e-12)
-        logits = (sharpness / scale * values).masked_fill(~mask, -math.inf)
+        square = filled.square().sum(dim=1, keepdim=True) / atoms.unsqueeze(1)
+        logits = (sharpness * values / (square + 1e-24).sqrt()).masked_fill(~mask, -math.inf)
         return (torch.softmax(logits, dim=1) * filled).sum(dim=1)
     raise ValueError(f"reduction {how} is unknown; expected mean, sum, rms, softmax or max")

@@ -1,0 +1,170 @@
+"""What the demonstration measures of a finished campaign."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncv.analysis import coverage, dihedrals
+from uncv.calibration import ConformalCalibrator, coverage as inside
+from uncv.cv import UncertaintyCV
+from uncv.data import Dataset, concatenate
+from uncv.learning import CampaignResult
+from uncv.learning_directory import RunDirectory, regular
+
+
+class Errors(NamedTuple):
+    """Root mean square errors on a labelled set."""
+
+    energy_rmse_mev_per_atom: float
+    force_rmse_ev_per_angstrom: float
+
+
+class ConformalShare(NamedTuple):
+    """Share of test errors inside the calibrated uncertainty, with its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+    promised: float | None
+
+
+class Curve(NamedTuple):
+    """What became of a campaign label by label; all lists are as long as there are models."""
+
+    labels: list[int]
+    coverage: list[float]
+    energy_rmse_mev_per_atom: list[float]
+    force_rmse_ev_per_angstrom: list[float]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Numbers of one campaign, as in ``summary.json``.
+
+    Attributes
+    ----------
+    labels, md_steps, frames : int
+        Labelled frames, steps of all walkers together, and stored frames that count.
+    coverage : float
+        Coverage of φ and ψ by these frames.
+    energy_rmse_mev_per_atom, force_rmse_ev_per_angstrom : float
+        Of the final potential on the 1200 K test set.
+    conformal_coverage_out_of_distribution : ConformalShare
+        Of the campaign's own calibration on the test set, which is not exchangeable with what the
+        campaign calibrated on: no promise holds.
+    conformal_coverage_exchangeable : ConformalShare
+        Of a calibration on a random half of the test set, counted on the other half.
+    calibration : str
+        How the campaign calibrated in the end.
+    seconds : float
+        Wall time of the campaign.
+    curve : Curve
+        The same after each training.
+    """
+
+    labels: int
+    md_steps: int
+    frames: int
+    coverage: float
+    energy_rmse_mev_per_atom: float
+    force_rmse_ev_per_angstrom: float
+    conformal_coverage_out_of_distribution: ConformalShare
+    conformal_coverage_exchangeable: ConformalShare
+    calibration: str
+    seconds: float
+    curve: Curve
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON, tuples with names as dictionaries."""
+        plain = {k: v._asdict() if hasattr(v, "_asdict") else v for k, v in vars(self).items()}
+        plain["conformal_coverage"] = self.conformal_coverage_out_of_distribution.share
+        plain["wall_seconds"] = plain.pop("seconds")
+        return plain
+
+
+def errors(cv: UncertaintyCV, test: Dataset) -> Errors:
+    """Return the errors of the member mean; energies are compared as they are, without a shift."""
+    test.require("energy", "forces")
+    said = cv.potential.evaluate(test)
+    energy = (said.energies.mean(axis=0) - test.energy) / test.frame_atoms
+    force = (said.forces - test.forces)[test.mask]
+    return Errors(_rms(energy) * 1000.0, _rms(force))
+
+
+def angles_of(directory: Path) -> list[NDArray[np.float64]]:
+    """Return φ and ψ (F, 2) of the stored frames of each round."""
+    return [dihedrals(regular(part)) for part in RunDirectory(directory).stored_frames()]
+
+
+def summarise(
+    result: CampaignResult, test: Dataset, frames: int, *, curve_frames: int, seed: int
+) -> RunSummary:
+    """Measure a campaign on a test set, its coverage by its first ``frames`` stored frames."""
+    directory = RunDirectory(result.directory)
+    cv = UncertaintyCV.load(directory.final)
+    angles = np.concatenate(angles_of(directory.path))[:frames]
+    found = errors(cv, test)
+    events = directory.journal.events("trained")
+    return RunSummary(
+        labels=result.labels,
+        md_steps=result.walker_steps,
+        frames=len(angles),
+        coverage=coverage(angles),
+        energy_rmse_mev_per_atom=found.energy_rmse_mev_per_atom,
+        force_rmse_ev_per_angstrom=found.force_rmse_ev_per_angstrom,
+        conformal_coverage_out_of_distribution=_own_share(cv, test),
+        conformal_coverage_exchangeable=exchangeable_share(cv, test, seed=seed),
+        calibration=events[-1]["calibration"],
+        seconds=seconds_of(directory),
+        curve=learning_curve(directory, test[:: max(1, len(test) // curve_frames)]),
+    )
+
+
+def exchangeable_share(
+    cv: UncertaintyCV, test: Dataset, *, alpha: float = 0.05, seed: int = 0
+) -> ConformalShare:
+    """Calibrate on a random half of a test set and count on the other half."""
+    half, other = test.split(len(test) // 2, seed=seed)
+    calibrator = ConformalCalibrator(alpha).fit(cv.calibrated(None), half)
+    return ConformalShare(*inside(cv.calibrated(calibrator), other, seed=seed), 1.0 - alpha)
+
+
+def learning_curve(directory: RunDirectory, test: Dataset) -> Curve:
+    """Return coverage and errors after each training."""
+    rounds = [event["round"] for event in directory.journal.events("trained")]
+    labelled = directory.labelled()
+    angles = angles_of(directory.path)
+    curve = Curve([], [], [], [])
+    for number in sorted(set(rounds)):
+        found = errors(UncertaintyCV.load(directory.model(number)), test)
+        seen = angles[: number - 1]
+        curve.labels.append(int((labelled.info["round"] < number).sum()) if labelled else 0)
+        curve.coverage.append(coverage(np.concatenate(seen)) if seen else 0.0)
+        curve.energy_rmse_mev_per_atom.append(found.energy_rmse_mev_per_atom)
+        curve.force_rmse_ev_per_angstrom.append(found.force_rmse_ev_per_angstrom)
+    return curve
+
+
+def seconds_of(directory: RunDirectory) -> float:
+    """Return how long the stages of a campaign took together, interruptions aside."""
+    events = directory.journal.events()
+    return round(sum(event.get("seconds", 0.0) for event in events), 1)
+
+
+def together(parts: dict[str, Dataset]) -> Dataset:
+    """Join the datasets of the runs, with a column that names the run."""
+    return concatenate([d.with_info(run=np.full(len(d), name)) for name, d in parts.items()])
+
+
+def _own_share(cv: UncertaintyCV, test: Dataset) -> ConformalShare:
+    alpha = getattr(cv.calibrator, "alpha", None)
+    return ConformalShare(*inside(cv, test), None if alpha is None else 1.0 - alpha)
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))

@@ -1,0 +1,408 @@
+"""What happens at each force evaluation of an engine: model, bias, PLUMED, stop rules, walkers.
+
+The driver knows no engine. It is told positions and the number of completed steps, in the units of
+OpenMM and PLUMED, and answers with energy and forces. An evaluation that the engine repeats
+(somebody asks for the state, a barostat tries a move, a minimiser searches) deposits nothing, and
+moves no window: only a risen step count does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from uncv.bias import AdaptiveBias, Bias
+from uncv.cv import UncertaintyCV
+from uncv.errors import EngineError, PlumedError
+from uncv.plumed import PlumedForces, StepGate
+from uncv.step import FusedStep, StepValues
+from uncv.stopping import StopChecker
+from uncv.units import (
+    ANGSTROM_IN_NM,
+    EV_IN_KJ_PER_MOL,
+    FORCE_IN_OPENMM,
+    KB_IN_EV_PER_K,
+    uncertainty_in_openmm,
+)
+
+__all__ = ["Driver", "Frame", "Region", "StopEvent", "Window", "KB_IN_EV_PER_K"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Which particles of an engine the model acts on.
+
+    Parameters
+    ----------
+    numbers : numpy.ndarray
+        Atomic numbers (A,) of one walker.
+    particles : int
+        Number of particles of the engine's system.
+    walkers : int
+        Copies of the molecule; above 1 they fill the system.
+    atoms : numpy.ndarray or None
+        Indices (A,) of the model's atoms in the system, in the order of ``numbers``; None if the
+        walkers fill the system.
+    periodic : bool
+        Whether the box counts.
+    """
+
+    numbers: NDArray[np.int64]
+    particles: int
+    walkers: int = 1
+    atoms: NDArray[np.int64] | None = None
+    periodic: bool = False
+
+    def split(self, positions: FloatArray) -> FloatArray:
+        """Return the model's positions (W, A, 3) from those of all particles (n, 3)."""
+        if len(positions) != self.particles:
+            raise EngineError(
+                f"the System has {len(positions)} particles but the force was made for "
+                f"{self.particles}; make it from the topology of this System"
+            )
+        chosen = positions if self.atoms is None else positions[self.atoms]
+        return chosen.reshape(self.walkers, -1, 3)
+
+    def join(self, forces: FloatArray) -> FloatArray:
+        """Return forces on all particles (n, 3) from those of the model (W, A, 3)."""
+        if self.atoms is None:
+            return forces.reshape(-1, 3)
+        everywhere = np.zeros((self.particles, 3))
+        everywhere[self.atoms] = forces.reshape(-1, 3)
+        return everywhere
+
+
+class Frame(NamedTuple):
+    """The walkers at one evaluation.
+
+    Attributes
+    ----------
+    step : int
+        Completed steps.
+    positions : numpy.ndarray
+        (W, A, 3), Å; centred where there is no cell.
+    cell : numpy.ndarray or None
+        (3, 3), Å.
+    values : StepValues
+        Energies (eV), uncertainties.
+    bias : numpy.ndarray
+        Bias energy (W,), eV, of the native bias and PLUMED together.
+    active : numpy.ndarray
+        False for parked walkers (W,).
+    """
+
+    step: int
+    positions: FloatArray
+    cell: FloatArray | None
+    values: StepValues
+    bias: FloatArray
+    active: NDArray[np.bool_]
+
+
+class StopEvent(NamedTuple):
+    """Why and where a walker stopped."""
+
+    walker: int
+    step: int
+    reason: str
+    positions: FloatArray
+    energy: float
+    uncertainty: float
+    bias: float
+
+
+class Window:
+    """Mean squares of the physical force and of ∇u over the last steps of each walker."""
+
+    def __init__(self, bias: AdaptiveBias, numbers: NDArray[np.int64], walkers: int) -> None:
+        self.bias = bias
+        self.weights = np.where(numbers == 1, bias.hydrogen, 1.0)[None, :, None]
+        self.squares = np.zeros((2, bias.window, walkers))
+        self.filled = np.zeros(walkers, dtype=np.int64)
+
+    def push(self, force: FloatArray, gradient: FloatArray, active: NDArray[np.bool_]) -> None:
+        """Add one completed step; both (W, A, 3)."""
+        new = np.stack([(force**2).sum(axis=(1, 2)), (gradient**2).sum(axis=(1, 2))])
+        place = self.filled % self.bias.window
+        walkers = np.flatnonzero(active)
+        self.squares[:, place[walkers], walkers] = new[:, walkers]
+        self.filled[walkers] += 1
+
+    def coefficient(self) -> FloatArray:
+        """Return c of each walker (W,), 0 until its window is full."""
+        force, gradient = self.squares.mean(axis=1)
+        full = (self.filled >= self.bias.window) & (gradient > 0)
+        return np.where(full, np.sqrt(force / np.where(gradient > 0, gradient, 1.0)), 0.0)
+
+    def forget(self, walker: int) -> None:
+        """Begin anew for a walker that was restarted."""
+        self.filled[walker] = 0
+
+
+class Driver:
+    """Answers the force evaluations of one system; see the module.
+
+    Parameters
+    ----------
+    step : FusedStep
+        Evaluates the model.
+    region : Region
+        The model's particles.
+    bias : Bias or AdaptiveBias, optional
+        Native bias.
+    gates : list of StepGate
+        PLUMED, one instance a walker, or empty.
+    timestep : float
+        In ps, what PLUMED was told.
+    """
+
+    def __init__(
+        self,
+        step: FusedStep,
+        region: Region,
+        *,
+        bias: Bias | AdaptiveBias | None = None,
+        gates: list[StepGate] | None = None,
+        timestep: float = 0.001,
+    ) -> None:
+        self.cv: UncertaintyCV = step.cv
+        self.region = region
+        self.bias = bias
+        self.gates = gates or []
+        self.timestep = timestep
+        self.checker: StopChecker | None = None
+        self.stops: list[StopEvent] = []
+        self.active = np.ones(region.walkers, dtype=bool)
+        self.frame: Frame | None = None
+        self._step = step
+        self._home: FloatArray | None = None
+        self._unit = uncertainty_in_openmm(self.cv.kind)
+        self._answer: tuple[float, FloatArray] = (0.0, np.zeros((0, 3)))
+        self._seen: tuple[int, FloatArray, FloatArray | None] | None = None
+        self._time: tuple[int, float] | None = None
+        self._window = (
+            Window(bias, region.numbers, region.walkers) if isinstance(bias, AdaptiveBias) else None
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuse to be serialised with a live PLUMED instance."""
+        if self.gates:
+            raise EngineError(
+                "a System with PLUMED in it cannot be serialised; serialise it without plumed= "
+                "and create it again"
+            )
+        return self.__dict__
+
+    def evaluate(
+        self, positions: FloatArray, box: FloatArray | None, step: int, time: float
+    ) -> tuple[float, FloatArray]:
+        """Return energy (kJ/mol) and forces (n, 3) (kJ/mol/nm).
+
+        Parameters
+        ----------
+        positions : numpy.ndarray
+            Of all particles (n, 3), nm.
+        box : numpy.ndarray or None
+            Box vectors as rows (3, 3), nm; looked at only if the region is periodic.
+        step, time : int, float
+            Completed steps, and the time in ps.
+        """
+        box = box if self.region.periodic else None
+        if self._repeated(positions, box, step):
+            return self._answer
+        self._check_time(step, time)
+        new_step = self._seen is None or step != self._seen[0]
+        all_walkers = self.region.split(positions) / ANGSTROM_IN_NM
+        usable = self.active & np.isfinite(all_walkers).all(axis=(1, 2))
+        walkers = self._with_stand_ins(all_walkers, usable)
+        cell = None if box is None else box / ANGSTROM_IN_NM
+        if cell is None:
+            walkers = walkers - walkers.mean(axis=1, keepdims=True)
+        values = self._step.forward(walkers, cell)
+        bias, forces, extra = self._forces(values, usable, new_step, (positions, box, step))
+        self.frame = Frame(step, walkers, cell, values, bias, usable)
+        self._stop(self.frame, forces, usable, new_step)
+        alive = usable & self.active
+        energy = float((values.energy + bias)[alive].sum()) * EV_IN_KJ_PER_MOL
+        total = self.region.join(forces) * FORCE_IN_OPENMM
+        if extra is not None:
+            total = total + extra * np.repeat(alive, self.region.particles // len(alive))[:, None]
+        self._answer = (energy, total)
+        self._seen = (step, positions.copy(), None if box is None else box.copy())
+        return self._answer
+
+    def restart(self, walker: int) -> None:
+        """Let a parked walker move again; its positions are set by the engine."""
+        self.active[walker] = True
+        self._seen = None
+        if self._window is not None:
+            self._window.forget(walker)
+
+    def park(self, walker: int) -> None:
+        """Let a walker feel nothing from the next evaluation on."""
+        self.active[walker] = False
+        self._seen = None
+
+    def coefficients(self) -> FloatArray | None:
+        """Return c of the adaptive bias for each walker (W,), None without one."""
+        return None if self._window is None else self._window.coefficient()
+
+    def flush(self, step: int) -> None:
+        """Make PLUMED's update that is due when this many steps are complete."""
+        for gate in self.gates:
+            gate.flush(step)
+
+    def close(self) -> None:
+        """End the PLUMED instances."""
+        for gate in self.gates:
+            gate.close()
+
+    def state(self) -> dict[str, NDArray]:
+        """Return what a checkpoint must hold for an exact continuation."""
+        if self.gates:
+            raise EngineError(
+                "a run with PLUMED cannot be checkpointed yet; continue it by PLUMED's RESTART"
+            )
+        listed = self._step.listed_at()
+        kept: dict[str, NDArray] = {"active": self.active}
+        if listed is not None:
+            kept["listed"] = listed
+            kept["listed_cell"] = self._step.listed_cell()
+        if self._window is not None:
+            kept["squares"], kept["filled"] = self._window.squares, self._window.filled
+        return kept
+
+    def restore(self, kept: dict[str, NDArray]) -> None:
+        """Take up the state that `state` gave."""
+        self.active = np.array(kept["active"], dtype=bool)
+        self._seen, self._time = None, None
+        if "listed" in kept:
+            self._step.list_at(kept["listed"], kept["listed_cell"])
+        if self._window is not None:
+            self._window.squares = np.array(kept["squares"])
+            self._window.filled = np.array(kept["filled"])
+
+    def _repeated(self, positions: FloatArray, box: FloatArray | None, step: int) -> bool:
+        if self._seen is None or self._seen[0] != step:
+            return False
+        seen_step, seen, seen_box = self._seen
+        same_box = box is None or (seen_box is not None and np.array_equal(box, seen_box))
+        return same_box and np.array_equal(positions, seen)
+
+    def _check_time(self, step: int, time: float) -> None:
+        before, self._time = self._time, (step, time)
+        if not self.gates or before is None or step <= before[0]:
+            return
+        found = (time - before[1]) / (step - before[0])
+        if abs(found - self.timestep) > 1e-6 * self.timestep:
+            raise PlumedError(
+                f"the integrator's time step is {found * 1000:g} fs but PLUMED was told "
+                f"{self.timestep * 1000:g} fs; give create_system(..., timestep={found:g}) in ps"
+            )
+
+    def _with_stand_ins(self, walkers: FloatArray, usable: NDArray[np.bool_]) -> FloatArray:
+        """Return the positions with a sound structure in place of walkers that are not usable."""
+        if self._home is None:
+            if not usable.any():
+                raise EngineError(
+                    "the positions of every walker are NaN or infinite; set sound positions"
+                )
+            self._home = walkers[np.argmax(usable)].copy()
+        return np.where(usable[:, None, None], walkers, self._home)
+
+    def _forces(
+        self,
+        values: StepValues,
+        usable: NDArray[np.bool_],
+        new_step: bool,
+        seen: tuple[FloatArray, FloatArray | None, int],
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Return bias (W,) in eV, forces of the model (W, A, 3) in eV/Å, and PLUMED's in kJ/mol/nm."""
+        weight = usable.astype(np.float64)
+        if self._window is not None:
+            return np.zeros(len(weight)), self._adaptive(self._window, usable, new_step), None
+        bias, slope = np.zeros(len(weight)), np.zeros(len(weight))
+        if isinstance(self.bias, Bias):
+            energy, derivative = self.bias.energy_and_slope(torch.from_numpy(values.uncertainty))
+            bias, slope = energy.numpy() * weight, derivative.numpy() * weight
+        extra = None
+        if self.gates:
+            answers = self._plumed(values, usable, seen)
+            extra = np.zeros((self.region.particles, 3))
+            for walker, answer in answers.items():
+                bias[walker] += answer.bias / EV_IN_KJ_PER_MOL
+                slope[walker] += (
+                    answer.derivatives["uncertainty"] * self._unit / EV_IN_KJ_PER_MOL
+                )
+                weight[walker] += answer.derivatives["energy"]
+                extra[self._particles(walker)] += answer.forces
+        return bias, self._step.forces(slope, weight), extra
+
+    def _plumed(
+        self,
+        values: StepValues,
+        usable: NDArray[np.bool_],
+        seen: tuple[FloatArray, FloatArray | None, int],
+    ) -> dict[int, PlumedForces]:
+        positions, box, step = seen
+        answers = {}
+        for walker in np.flatnonzero(usable):
+            gate = self.gates[walker]
+            answer = gate.begin(step, positions[self._particles(walker)], box)
+            if answer is None:
+                answer = gate.finish(
+                    {
+                        "uncertainty": float(values.uncertainty[walker]) * self._unit,
+                        "energy": float(values.energy[walker]) * EV_IN_KJ_PER_MOL,
+                    }
+                )
+            answers[int(walker)] = answer
+        return answers
+
+    def _particles(self, walker: int) -> slice:
+        each = self.region.particles // self.region.walkers
+        return slice(walker * each, (walker + 1) * each)
+
+    def _adaptive(
+        self, window: Window, usable: NDArray[np.bool_], new_step: bool
+    ) -> FloatArray:
+        of_u, of_energy = (g.numpy() for g in self._step.gradients())
+        force, gradient = -of_energy, window.weights * of_u
+        if new_step:
+            window.push(force, gradient, usable)
+        c = (window.bias.strength * window.coefficient())[:, None, None]
+        return (force + c * gradient) * usable[:, None, None]
+
+    def _stop(
+        self, frame: Frame, forces: FloatArray, usable: NDArray[np.bool_], new_step: bool
+    ) -> None:
+        """Park walkers that a rule, or a value that is not finite, stops; their forces become 0."""
+        values = frame.values
+        sound = np.isfinite(values.energy) & np.isfinite(values.uncertainty)
+        sound &= np.isfinite(forces).all(axis=(1, 2)) & usable
+        reasons = np.where(sound, "", "energy, force or position is not finite").astype(object)
+        if self.checker is not None and new_step:
+            checked = self.checker.check(
+                frame.positions, values.energy, values.uncertainty, values.atomic, forces
+            )
+            reasons = np.where(reasons == "", np.array(checked, dtype=object), reasons)
+        for walker in np.flatnonzero((reasons != "") & self.active):
+            self.stops.append(
+                StopEvent(
+                    int(walker),
+                    frame.step,
+                    str(reasons[walker]),
+                    frame.positions[walker].copy(),
+                    float(values.energy[walker]),
+                    float(values.uncertainty[walker]),
+                    float(frame.bias[walker]),
+                )
+            )
+            self.active[walker] = False
+        forces[~self.active] = 0.0

@@ -1,0 +1,255 @@
+"""The active-learning campaign: train, sample, choose, label, until the label budget is spent."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from uncv.config import CampaignConfig, load_config, make_config
+from uncv.cv import UncertaintyCV
+from uncv.errors import CampaignError
+from uncv.journal import run_lock
+from uncv.learning_directory import RunDirectory
+from uncv.learning_rounds import Round, first_frames, torsion_coverage
+from uncv.learning_setup import Setup, make_setup
+
+TRAIN_SHARE = 0.7
+"""Share of training in the time of a round, for the estimate of what is left."""
+
+
+class CampaignProgress(NamedTuple):
+    """How far a campaign is.
+
+    Attributes
+    ----------
+    round : int
+        The round at work; 0 while the first frames are labelled.
+    stage : str
+        'label', 'train', 'sample' or 'done'.
+    labels, label_budget : int
+        Labelled frames so far and in the end.
+    coverage : float or None
+        Coverage of the torsions by the frames of the rounds before.
+    fraction : float
+        Estimated share of the whole campaign that is done, 0 to 1.
+    """
+
+    round: int
+    stage: str
+    labels: int
+    label_budget: int
+    coverage: float | None
+    fraction: float
+
+
+class CampaignResult(NamedTuple):
+    """What a campaign came to.
+
+    Attributes
+    ----------
+    directory : pathlib.Path
+        The run directory.
+    finished : bool
+        Whether the label budget is spent; an interrupted campaign is continued by `learn`.
+    labels : int
+        Labelled frames.
+    rounds : int
+        Rounds that were labelled, the first frames aside.
+    walker_steps : int
+        Steps of all walkers together.
+    coverage : float or None
+        Coverage of the torsions by all stored frames.
+    cv : pathlib.Path or None
+        The final .uncv file, trained on all labels.
+    """
+
+    directory: Path
+    finished: bool
+    labels: int
+    rounds: int
+    walker_steps: int
+    coverage: float | None
+    cv: Path | None
+
+
+def learn(
+    config: CampaignConfig | dict[str, Any] | str | Path,
+    out: str | Path | None = None,
+    progress: Callable[[CampaignProgress], None] | None = None,
+) -> CampaignResult:
+    """Run an active-learning campaign, or continue one.
+
+    Parameters
+    ----------
+    config : CampaignConfig, dict or path-like
+        The configuration, its YAML file, or the run directory of a campaign to continue.
+    out : path-like, optional
+        The run directory; by default a folder ``NAME_run`` beside ``NAME.yaml``. If a campaign is
+        there already, it goes on where it stopped: every finished stage is kept, and the labels in
+        the end are those of a campaign that was never interrupted.
+    progress : callable, optional
+        Called with a `CampaignProgress` after every epoch and every stored frame.
+
+    Returns
+    -------
+    CampaignResult
+        With ``finished=False`` after Ctrl-C, which ends the campaign after the current step.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is not valid.
+    CampaignError
+        If the directory is in use or holds another campaign, or the campaign cannot go on.
+    """
+    given, path = _resolve(config, out)
+    path.mkdir(parents=True, exist_ok=True)
+    setup = make_setup(given)
+    with run_lock(path), _interrupts() as interrupted:
+        directory = RunDirectory(path)
+        directory.open(given)
+        campaign = _Campaign(given, setup, directory, progress, interrupted)
+        try:
+            campaign.run()
+        except _Interrupted:
+            directory.journal.append("interrupted", labels=directory.labelled_count())
+        return campaign.result()
+
+
+class _Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Ends a campaign at a place where nothing is half done."""
+
+
+class _Campaign:
+    def __init__(
+        self,
+        config: CampaignConfig,
+        setup: Setup,
+        directory: RunDirectory,
+        progress: Callable[[CampaignProgress], None] | None,
+        interrupted: threading.Event,
+    ) -> None:
+        self.config = config
+        self.setup = setup
+        self.directory = directory
+        self.progress = progress
+        self.interrupted = interrupted
+        self.coverage: float | None = None
+        self.labels = 0
+
+    def run(self) -> None:
+        if self.directory.labelled_count() == 0:
+            self._round(0).label(first_frames(self.config, self.setup))
+        number = self._next_round()
+        self.labels = self.directory.labelled_count()
+        while self.labels < self.config.budget.labels:
+            self._one_round(number)
+            self.labels = self.directory.labelled_count()
+            number += 1
+        if not self._is_final(number):
+            cv = self._round(number).train()
+            self.directory.save_model(self.directory.final, cv)
+        self._tell(number, "done", 1.0)
+
+    def result(self) -> CampaignResult:
+        events = self.directory.journal.events("sampled")
+        labels = self.directory.labelled_count()
+        final = self.directory.final
+        finished = final.exists() and labels >= self.config.budget.labels
+        return CampaignResult(
+            self.directory.path,
+            finished,
+            labels,
+            max(0, self._next_round() - 1),
+            sum(event["walker_steps"] for event in events),
+            torsion_coverage(self.setup, self.directory.stored_frames()),
+            final if finished else None,
+        )
+
+    def _one_round(self, number: int) -> None:
+        round_ = self._round(number)
+        cv = round_.train()
+        frames = round_.sample(cv)
+        self.coverage = torsion_coverage(self.setup, self.directory.stored_frames())
+        round_.label(round_.choose(cv, frames))
+
+    def _next_round(self) -> int:
+        labelled = self.directory.labelled()
+        return 1 if labelled is None else int(labelled.info["round"].max()) + 1
+
+    def _is_final(self, number: int) -> bool:
+        model, final = self.directory.model(number), self.directory.final
+        if not (model.exists() and final.exists()):
+            return False
+        return UncertaintyCV.load(model).fingerprint == UncertaintyCV.load(final).fingerprint
+
+    def _round(self, number: int) -> Round:
+        return Round(
+            number,
+            self.config,
+            self.setup,
+            self.directory,
+            lambda stage, share: self._tell(number, stage, share),
+        )
+
+    def _tell(self, number: int, stage: str, share: float) -> None:
+        if self.progress is not None:
+            done = 1.0 if stage == "done" else self._fraction(number, stage, share)
+            budget = self.config.budget.labels
+            self.progress(
+                CampaignProgress(number, stage, self.labels, budget, self.coverage, done)
+            )
+        if self.interrupted.is_set():
+            raise _Interrupted
+
+    def _fraction(self, number: int, stage: str, share: float) -> float:
+        budget = self.config.budget
+        rounds = -(-(budget.labels - budget.initial_labels) // self.config.selection.batch_size)
+        training, sampling = TRAIN_SHARE, 1.0 - TRAIN_SHARE
+        within = training * share if stage == "train" else training + sampling * share
+        return min(1.0, (number - 1 + within) / (rounds + training))
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Turn Ctrl-C into a flag while a campaign runs in the main thread; the second one is heard."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        flag.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _resolve(
+    config: CampaignConfig | dict[str, Any] | str | Path, out: str | Path | None
+) -> tuple[CampaignConfig, Path]:
+    if isinstance(config, (str, Path)) and Path(config).is_dir():
+        here = Path(config)
+        if out is not None and Path(out).resolve() != here.resolve():
+            raise CampaignError(f"{here} is continued in place; leave out={out} away")
+        if not (here / "config.yaml").exists():
+            raise CampaignError(f"{here} is no run directory (no config.yaml); give a YAML file")
+        return load_config(here / "config.yaml"), here
+    if isinstance(config, (str, Path)):
+        given, default = load_config(config), Path(config).with_name(f"{Path(config).stem}_run")
+        return given, Path(out) if out is not None else default
+    given = make_config(config) if isinstance(config, dict) else config
+    if out is None:
+        raise CampaignError("a run directory is needed; give out=")
+    return given, Path(out)

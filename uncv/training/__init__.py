@@ -1,0 +1,6 @@
+"""Training of ensembles on energies and forces."""
+
+from uncv.training.settings import EpochLog, TrainSettings
+from uncv.training.train import train
+
+__all__ = ["EpochLog", "TrainSettings", "train"]

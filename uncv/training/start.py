@@ -1,0 +1,127 @@
+"""The potential that training starts from: new, pretrained or trained before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from uncv.data import Dataset, FloatArray
+from uncv.errors import DataError
+from uncv.models import AniPotential, AniSettings, load_potential
+from uncv.training.settings import TrainSettings
+
+SEED_STRIDE = 1_000_003
+"""Distance between the seeds of two members."""
+
+
+def starting_potential(
+    data: Dataset, settings: TrainSettings, seed: int, start: AniPotential | None
+) -> AniPotential:
+    """Return a potential to train, a copy of its own.
+
+    Parameters
+    ----------
+    data : Dataset
+        Training frames: their elements, composition and energies.
+    settings : TrainSettings
+        Says what to start from if no potential is given.
+    seed : int
+        Of the members' first weights.
+    start : AniPotential, optional
+        Continued with its own networks and atomic reference energies.
+
+    Raises
+    ------
+    ElementError
+        If the data contain elements that a given or pretrained potential does not know.
+    """
+    if start is not None:
+        if start.members != settings.members:
+            raise ValueError(
+                f"the potential to continue has {start.members} members but the settings ask for "
+                f"{settings.members}; give both the same number"
+            )
+        potential = first_members(start, start.members)
+        potential.species(torch.as_tensor(data.numbers))
+        return potential
+    if settings.start == "scratch":
+        return _scratch(data, settings, seed)
+    pretrained = load_potential("ani1x")
+    pretrained.species(torch.as_tensor(data.numbers))
+    if settings.members > pretrained.members:
+        raise ValueError(
+            f"members is {settings.members} but ani1x has {pretrained.members}; "
+            "ask for fewer, or start from scratch"
+        )
+    potential = first_members(pretrained, settings.members)
+    return with_reference_energies(potential, data, interaction_energies(potential, data))
+
+
+def first_members(potential: AniPotential, members: int) -> AniPotential:
+    """Return a potential of its first members alone, with weights of its own."""
+    smaller = AniPotential(replace(potential.settings, members=members)).to(potential.dtype)
+    state = potential.state_dict()
+    for name, value in smaller.state_dict().items():
+        shared_input = ".first.weight" in name  # members are its second axis
+        value.copy_(state[name][:, :members] if shared_input else state[name][:members])
+    return smaller.requires_grad_(False)
+
+
+def interaction_energies(potential: AniPotential, data: Dataset) -> FloatArray:
+    """Return the mean over members of the energy without reference energies, (F,) in eV."""
+    with torch.no_grad():
+        parts = [
+            potential(data[i : i + 64].to_batch()).energies.mean(dim=0)
+            for i in range(0, len(data), 64)
+        ]
+    return torch.cat(parts).to(torch.float64).numpy()
+
+
+def with_reference_energies(
+    potential: AniPotential, data: Dataset, interaction: FloatArray
+) -> AniPotential:
+    """Return the potential with atomic reference energies that fit the data.
+
+    Least squares on the composition of the frames, for what the interaction energies (F,) leave
+    over; of all solutions for too few compositions, that of the smallest norm.
+    """
+    if data.energy is None or not np.isfinite(data.energy).any():
+        return potential
+    known = np.isfinite(data.energy)
+    counts = np.stack([(data.numbers[known] == z).sum(axis=1) for z in potential.elements], axis=1)
+    target = data.energy[known] - interaction[known]
+    fitted = np.linalg.lstsq(counts.astype(np.float64), target, rcond=None)[0]
+    settings = replace(potential.settings, reference_energies=tuple(float(e) for e in fitted))
+    changed = AniPotential(settings).to(potential.dtype)
+    changed.load_state_dict(potential.state_dict())
+    return changed.requires_grad_(False)
+
+
+def member_seed(seed: int, member: int) -> int:
+    """Return the seed of one member."""
+    return (seed * SEED_STRIDE + member) % 2**63
+
+
+def _scratch(data: Dataset, settings: TrainSettings, seed: int) -> AniPotential:
+    elements = data.elements
+    if not elements:
+        raise DataError("the dataset has no atoms; give frames to train on")
+    shape = AniSettings(
+        elements=elements,
+        members=settings.members,
+        hidden=tuple(settings.hidden_of(z) for z in elements),
+        activation=settings.activation,
+    )
+    potential = AniPotential(shape)
+    alone = AniPotential(replace(shape, members=1))
+    for member in range(settings.members):
+        generator = torch.Generator().manual_seed(member_seed(seed, member))
+        for network, single in zip(potential.networks, alone.networks, strict=True):
+            single.initialise(generator)  # type: ignore[operator]
+            for target, source in zip(network.parameters(), single.parameters(), strict=True):
+                axis = 1 if target is network.first.weight else 0  # type: ignore[union-attr]
+                target.data.select(axis, member).copy_(source.data.select(axis, 0))
+    potential.requires_grad_(False)
+    return with_reference_energies(potential, data, np.zeros(len(data)))
