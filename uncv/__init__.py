@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uncv._version import __version__
 
 if TYPE_CHECKING:
-    from uncv import analysis, ase, openmm, oracles, plots, structures
+    from uncv import analysis, openmm, oracles, plots, structures
     from uncv.bias import AdaptiveBias, LinearBias
     from uncv.calibration import ConformalCalibrator
     from uncv.cv import UncertaintyCV
@@ -45,7 +45,7 @@ _HOME = {
     "select": "uncv.selection",
     "learn": "uncv.learning",
 }
-_SUBMODULES = ("analysis", "ase", "openmm", "oracles", "plots", "structures")
+_SUBMODULES = ("analysis", "openmm", "oracles", "plots", "structures")
 
 __all__ = [
     "__version__",
@@ -68,7 +68,6 @@ __all__ = [
     "select",
     "learn",
     "analysis",
-    "ase",
     "openmm",
     "oracles",
     "plots",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from uncv.analysis import coverage, dihedrals
+from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
-from uncv.data import Dataset
 from uncv.demo_measures import RunSummary, angles_of, summarise, together
 from uncv.demo_metadynamics import Metadynamics, run_metadynamics
 from uncv.demo_report import Material, write_demo_report
@@ -21,11 +22,11 @@ from uncv.demo_settings import RUNS, DemoSettings, demo_settings
 from uncv.errors import CampaignError
 from uncv.executors import InProcessExecutor, process_pool
 from uncv.export import export
-from uncv.io import write
+from uncv.io import read, write
 from uncv.journal import replace_file
 from uncv.learning import CampaignProgress, CampaignResult, learn
 from uncv.learning_directory import RunDirectory
-from uncv.learning_setup import make_setup
+from uncv.learning_setup import Setup, make_setup
 from uncv.reference import reference_md
 
 _POLL_SECONDS = 0.25
@@ -80,6 +81,12 @@ class DemoSummary(NamedTuple):
             "report": str(self.folder / "report.html"),
         }
 
+    def headlines(self) -> dict[str, Any]:
+        """Return the numbers to look at first."""
+        shown = ("labels", "coverage", "energy_rmse_mev_per_atom", "force_rmse_ev_per_angstrom")
+        runs = {n: {k: getattr(run, k) for k in shown} for n, run in self.runs.items()}
+        return {**runs, "report": self.folder / "report.html"}
+
 
 def demo(
     out: str | Path,
@@ -112,17 +119,32 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     tell = progress or (lambda _: None)
     results = _campaigns(folder, seed, settings, tell)
-    campaigns = {name: _read_progress(folder / name) for name in RUNS}
-    done = {name: state for name, state in campaigns.items() if state is not None}
+    last = _states(folder)
 
     def stage(text: str, fraction: float) -> None:
-        tell(DemoProgress(fraction, text, done))
+        tell(DemoProgress(fraction, text, last))
 
+    runs, coverage_of_reference = _measure(folder, seed, settings, results, stage)
+    summary = DemoSummary(folder, runs, coverage_of_reference, time.monotonic() - begun)
+    text = json.dumps(summary.to_json(), indent=2)
+    replace_file(folder / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
+    stage("done", 1.0)
+    return summary
+
+
+def _measure(
+    folder: Path,
+    seed: int,
+    settings: DemoSettings,
+    results: dict[str, CampaignResult],
+    stage: Callable[[str, float], None],
+) -> tuple[dict[str, RunSummary], float]:
     stage("reference dynamics at 1200 K", _CAMPAIGNS_SHARE)
-    setup = make_setup(settings.config("biased", seed))
-    files = settings.config("biased", seed).oracle.force_field
+    config = settings.config("biased", seed)
+    setup = make_setup(config)
+    files = config.oracle.force_field
     hot = reference_md(setup.topology, files, setup.start, settings.reference, seed=seed)
-    stage("measuring on the test set", 0.90)
+    stage("measuring on the test set", 0.89)
     angles = {name: np.concatenate(angles_of(folder / name)) for name in RUNS}
     frames = min(len(values) for values in angles.values())
     runs = {
@@ -130,19 +152,89 @@ def demo(
         for name, result in results.items()
     }
     stage("metadynamics by PLUMED", 0.94)
-    cv = UncertaintyCV.load(RunDirectory(folder / "biased").final)
-    seen = np.concatenate(
-        [part.info["uncertainty"] for part in RunDirectory(folder / "biased").stored_frames()]
-    )
+    biased = RunDirectory(folder / "biased")
+    cv = UncertaintyCV.load(biased.final)
+    seen = np.concatenate([part.info["uncertainty"] for part in biased.stored_frames()])
     run = Metadynamics(folder, settings.metadynamics_steps, seed=seed)
     colvar = run_metadynamics(setup.topology, setup.start, cv, seen, run)
     stage("writing the report", 0.98)
-    material = _material(runs, {n: a[:frames] for n, a in angles.items()}, cv, hot, colvar, frames)
-    _write_files(folder, cv, setup.start)
-    write_demo_report(folder, material)
-    reference = runs and float(_reference_coverage(material))
-    summary = DemoSummary(folder, runs, reference, time.monotonic() - begun)
-    text = json.dumps(summary.to_json(), indent=2)
-    replace_file(folder / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
-    stage("done", 1.0)
-    return summary
+    maps = {name: values[:frames] for name, values in angles.items()}
+    maps["reference, 1200 K"] = dihedrals(hot[:frames], np.array(setup.torsions))
+    temperatures = dict.fromkeys(maps, config.sampling.temperature_k)
+    temperatures["reference, 1200 K"] = settings.reference.temperature
+    write_demo_report(folder, Material(runs, maps, cv, hot, colvar, temperatures))
+    _write_files(folder, cv, setup)
+    return runs, coverage(maps["reference, 1200 K"])
+
+
+def _write_files(folder: Path, cv: UncertaintyCV, setup: Setup) -> None:
+    for name in ("labelled", "candidates"):
+        parts = {run: read(folder / run / f"{name}.extxyz") for run in RUNS}
+        joined = together(parts)
+        replace_file(folder / f"{name}.extxyz", partial(write, data=joined))
+    replace_file(folder / "alanine_dipeptide.uncv", cv.save)
+    export(cv, setup.start, folder / "alanine_dipeptide.pt")
+
+
+def _campaigns(
+    folder: Path, seed: int, settings: DemoSettings, tell: Callable[[DemoProgress], None]
+) -> dict[str, CampaignResult]:
+    with _executor(settings) as executor:
+        jobs = {
+            name: executor.submit(_campaign, settings.config(name, seed), folder / name)
+            for name in RUNS
+        }
+        _watch(folder, list(jobs.values()), tell)
+        results = {name: job.result() for name, job in jobs.items()}
+    if not all(result.finished for result in results.values()):
+        raise CampaignError(
+            f"the campaigns in {folder} were interrupted; run the same command again to continue"
+        )
+    return results
+
+
+def _executor(settings: DemoSettings) -> Executor:
+    return process_pool(settings.workers) if settings.workers > 1 else InProcessExecutor()
+
+
+def _campaign(config: CampaignConfig, folder: Path) -> CampaignResult:
+    """Run one campaign, leaving word of its progress beside its run directory."""
+    told = 0.0
+
+    def tell(state: CampaignProgress) -> None:
+        nonlocal told
+        if state.stage == "done" or time.monotonic() - told > _POLL_SECONDS:
+            told = time.monotonic()
+            text = json.dumps(state._asdict())
+            path = _state_file(folder)
+            path.with_suffix(".part").write_text(text, encoding="utf-8")
+            path.with_suffix(".part").replace(path)
+
+    return learn(config, folder, tell)
+
+
+def _watch(
+    folder: Path, jobs: list[Future[CampaignResult]], tell: Callable[[DemoProgress], None]
+) -> None:
+    waiting = True
+    while waiting:
+        try:
+            waiting = bool(wait(jobs, timeout=_POLL_SECONDS).not_done)
+        except KeyboardInterrupt:  # the campaigns have heard it too, and end after their step
+            continue
+        states = _states(folder)
+        done = sum(state.fraction for state in states.values()) / len(RUNS)
+        tell(DemoProgress(_CAMPAIGNS_SHARE * done, "campaigns", states))
+
+
+def _states(folder: Path) -> dict[str, CampaignProgress]:
+    paths = {name: _state_file(folder / name) for name in RUNS}
+    return {
+        name: CampaignProgress(**json.loads(path.read_text(encoding="utf-8")))
+        for name, path in paths.items()
+        if path.exists()
+    }
+
+
+def _state_file(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.progress.json")

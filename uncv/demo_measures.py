@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,18 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncv.analysis import coverage, dihedrals
-from uncv.calibration import ConformalCalibrator, coverage as inside
+from uncv.calibration import coverage as inside
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset, concatenate
+from uncv.errors import DataError
+from uncv.evaluation import errors, exchangeable_coverage
 from uncv.learning import CampaignResult
 from uncv.learning_directory import RunDirectory, regular
 
-
-class Errors(NamedTuple):
-    """Root mean square errors on a labelled set."""
-
-    energy_rmse_mev_per_atom: float
-    force_rmse_ev_per_angstrom: float
+TEST_ALPHA = 0.05
+"""Accepted share of errors outside, of the calibration on half of the test set."""
 
 
 class ConformalShare(NamedTuple):
@@ -82,18 +80,8 @@ class RunSummary:
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON, tuples with names as dictionaries."""
         plain = {k: v._asdict() if hasattr(v, "_asdict") else v for k, v in vars(self).items()}
-        plain["conformal_coverage"] = self.conformal_coverage_out_of_distribution.share
         plain["wall_seconds"] = plain.pop("seconds")
         return plain
-
-
-def errors(cv: UncertaintyCV, test: Dataset) -> Errors:
-    """Return the errors of the member mean; energies are compared as they are, without a shift."""
-    test.require("energy", "forces")
-    said = cv.potential.evaluate(test)
-    energy = (said.energies.mean(axis=0) - test.energy) / test.frame_atoms
-    force = (said.forces - test.forces)[test.mask]
-    return Errors(_rms(energy) * 1000.0, _rms(force))
 
 
 def angles_of(directory: Path) -> list[NDArray[np.float64]]:
@@ -108,7 +96,8 @@ def summarise(
     directory = RunDirectory(result.directory)
     cv = UncertaintyCV.load(directory.final)
     angles = np.concatenate(angles_of(directory.path))[:frames]
-    found = errors(cv, test)
+    found = errors(cv.potential, test)
+    own, half = _shares(cv, test, seed)
     events = directory.journal.events("trained")
     return RunSummary(
         labels=result.labels,
@@ -117,21 +106,12 @@ def summarise(
         coverage=coverage(angles),
         energy_rmse_mev_per_atom=found.energy_rmse_mev_per_atom,
         force_rmse_ev_per_angstrom=found.force_rmse_ev_per_angstrom,
-        conformal_coverage_out_of_distribution=_own_share(cv, test),
-        conformal_coverage_exchangeable=exchangeable_share(cv, test, seed=seed),
+        conformal_coverage_out_of_distribution=own,
+        conformal_coverage_exchangeable=half,
         calibration=events[-1]["calibration"],
         seconds=seconds_of(directory),
         curve=learning_curve(directory, test[:: max(1, len(test) // curve_frames)]),
     )
-
-
-def exchangeable_share(
-    cv: UncertaintyCV, test: Dataset, *, alpha: float = 0.05, seed: int = 0
-) -> ConformalShare:
-    """Calibrate on a random half of a test set and count on the other half."""
-    half, other = test.split(len(test) // 2, seed=seed)
-    calibrator = ConformalCalibrator(alpha).fit(cv.calibrated(None), half)
-    return ConformalShare(*inside(cv.calibrated(calibrator), other, seed=seed), 1.0 - alpha)
 
 
 def learning_curve(directory: RunDirectory, test: Dataset) -> Curve:
@@ -141,7 +121,7 @@ def learning_curve(directory: RunDirectory, test: Dataset) -> Curve:
     angles = angles_of(directory.path)
     curve = Curve([], [], [], [])
     for number in sorted(set(rounds)):
-        found = errors(UncertaintyCV.load(directory.model(number)), test)
+        found = errors(UncertaintyCV.load(directory.model(number)).potential, test)
         seen = angles[: number - 1]
         curve.labels.append(int((labelled.info["round"] < number).sum()) if labelled else 0)
         curve.coverage.append(coverage(np.concatenate(seen)) if seen else 0.0)
@@ -161,10 +141,10 @@ def together(parts: dict[str, Dataset]) -> Dataset:
     return concatenate([d.with_info(run=np.full(len(d), name)) for name, d in parts.items()])
 
 
-def _own_share(cv: UncertaintyCV, test: Dataset) -> ConformalShare:
+def _shares(cv: UncertaintyCV, test: Dataset, seed: int) -> tuple[ConformalShare, ConformalShare]:
     alpha = getattr(cv.calibrator, "alpha", None)
-    return ConformalShare(*inside(cv, test), None if alpha is None else 1.0 - alpha)
-
-
-def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+    own = ConformalShare(*inside(cv, test, seed=seed), None if alpha is None else 1.0 - alpha)
+    half = exchangeable_coverage(cv, test, alpha=TEST_ALPHA, seed=seed)
+    if half is None:
+        raise DataError(f"{len(test)} test frames are too few to calibrate on half of them")
+    return own, ConformalShare(*half, 1.0 - TEST_ALPHA)

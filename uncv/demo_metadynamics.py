@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.errors import EngineError
-from uncv.openmm import create_system, finish
+from uncv.openmm import Plumed, create_system, finish
 from uncv.units import ANGSTROM_IN_NM, FS_IN_PS, uncertainty_in_openmm
 
 if TYPE_CHECKING:
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 SCRIPT = """\
 # Well-tempered metadynamics on the uncertainty of the potential.
 u: EXTRACV NAME=uncertainty
-metad: METAD ARG=u SIGMA={sigma:.4g} HEIGHT=1.0 BIASFACTOR=8 PACE=25 TEMP={temperature:g} FILE={hills}
+METAD ...
+  LABEL=metad ARG=u
+  SIGMA={sigma:.4g} HEIGHT=1.0 BIASFACTOR=8 PACE=25 TEMP={temperature:g}
+  FILE=HILLS
+... METAD
 # Beyond what the campaign has seen the potential is no guide.
 wall: UPPER_WALLS ARG=u AT={wall:.4g} KAPPA={kappa:.4g}
-PRINT ARG=u,metad.bias,wall.bias STRIDE=5 FILE={colvar}
+PRINT ARG=u,metad.bias,wall.bias STRIDE=5 FILE=COLVAR
 """
 
 
@@ -51,7 +55,11 @@ class Metadynamics:
 
 
 def run_metadynamics(
-    topology: Topology, start: Dataset, cv: UncertaintyCV, seen: NDArray[np.float64], run: Metadynamics
+    topology: Topology,
+    start: Dataset,
+    cv: UncertaintyCV,
+    seen: NDArray[np.float64],
+    run: Metadynamics,
 ) -> NDArray[np.float64]:
     """Run and return COLVAR as an array (T, 4): time (ps), u, bias and wall (PLUMED's units).
 
@@ -84,7 +92,8 @@ def run_metadynamics(
     for name in ("COLVAR", "HILLS"):
         (run.folder / name).unlink(missing_ok=True)
     timestep = 0.5 * FS_IN_PS
-    system = create_system(topology, cv, plumed=script)
+    plumed = Plumed(script, timestep, run.temperature, directory=run.folder)
+    system = create_system(topology, cv, plumed=plumed)
     integrator = LangevinMiddleIntegrator(run.temperature, 2.0, timestep)
     integrator.setRandomNumberSeed(run.seed + 1)
     platform = Platform.getPlatformByName("Reference")
@@ -107,6 +116,4 @@ def _script(cv: UncertaintyCV, seen: NDArray[np.float64], run: Metadynamics) -> 
         temperature=run.temperature,
         wall=float(np.quantile(values, 0.99)),
         kappa=10.0 / spread**2,
-        hills=run.folder.resolve() / "HILLS",
-        colvar=run.folder.resolve() / "COLVAR",
     )

@@ -226,9 +226,10 @@ class Driver:
             walkers = walkers - walkers.mean(axis=1, keepdims=True)
         values = self._step.forward(walkers, cell)
         bias, forces, extra = self._forces(values, usable, new_step, (positions, box, step))
-        self.frame = Frame(step, walkers, cell, values, bias, usable)
-        self._stop(self.frame, forces, usable, new_step)
+        frame = Frame(step, walkers, cell, values, bias, usable)
+        self._stop(frame, forces, usable, new_step)
         alive = usable & self.active
+        self.frame = frame._replace(active=alive)
         energy = float((values.energy + bias)[alive].sum()) * EV_IN_KJ_PER_MOL
         total = self.region.join(forces) * FORCE_IN_OPENMM
         if extra is not None:

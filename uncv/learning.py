@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from uncv.config import CampaignConfig, load_config, make_config
 from uncv.cv import UncertaintyCV
+from uncv.data import concatenate
 from uncv.errors import CampaignError
-from uncv.journal import run_lock
+from uncv.io import write
+from uncv.journal import replace_file, run_lock
 from uncv.learning_directory import RunDirectory
 from uncv.learning_rounds import Round, first_frames, torsion_coverage
 from uncv.learning_setup import Setup, make_setup
@@ -154,6 +157,7 @@ class _Campaign:
             number += 1
         if not self._is_final(number):
             cv = self._round(number).train()
+            self._write_candidates()
             self.directory.save_model(self.directory.final, cv)
         self._tell(number, "done", 1.0)
 
@@ -179,6 +183,12 @@ class _Campaign:
         self.coverage = torsion_coverage(self.setup, self.directory.stored_frames())
         round_.label(round_.choose(cv, frames))
 
+    def _write_candidates(self) -> None:
+        frames = concatenate(self.directory.stored_frames())
+        whole = np.flatnonzero(self._round(0).broken(frames) == "")
+        path = self.directory.path / "candidates.extxyz"
+        replace_file(path, lambda part: write(part, frames[whole]))
+
     def _next_round(self) -> int:
         labelled = self.directory.labelled()
         return 1 if labelled is None else int(labelled.info["round"].max()) + 1
@@ -200,20 +210,20 @@ class _Campaign:
 
     def _tell(self, number: int, stage: str, share: float) -> None:
         if self.progress is not None:
-            done = 1.0 if stage == "done" else self._fraction(number, stage, share)
+            done = 1.0 if stage == "done" else self._fraction(stage, share)
             budget = self.config.budget.labels
-            self.progress(
-                CampaignProgress(number, stage, self.labels, budget, self.coverage, done)
-            )
+            self.progress(CampaignProgress(number, stage, self.labels, budget, self.coverage, done))
         if self.interrupted.is_set():
             raise _Interrupted
 
-    def _fraction(self, number: int, stage: str, share: float) -> float:
-        budget = self.config.budget
-        rounds = -(-(budget.labels - budget.initial_labels) // self.config.selection.batch_size)
-        training, sampling = TRAIN_SHARE, 1.0 - TRAIN_SHARE
-        within = training * share if stage == "train" else training + sampling * share
-        return min(1.0, (number - 1 + within) / (rounds + training))
+    def _fraction(self, stage: str, share: float) -> float:
+        """Estimate the share done from the labels, and within a round from its stage."""
+        budget, batch = self.config.budget, self.config.selection.batch_size
+        within = (
+            TRAIN_SHARE * share if stage == "train" else TRAIN_SHARE + (1 - TRAIN_SHARE) * share
+        )
+        done = self.labels - budget.initial_labels + batch * within
+        return min(1.0, done / (budget.labels - budget.initial_labels + batch * TRAIN_SHARE))
 
 
 @contextmanager

@@ -23,7 +23,8 @@ class RunDirectory:
 
     ``config.yaml``, ``journal.jsonl`` (every decision), ``labelled.extxyz`` (all labels, with
     round, walker, step, uncertainty, stop reason, split and model fingerprint),
-    ``candidates.extxyz``, ``quarantine.extxyz`` (frames the oracle could not label),
+    ``quarantine.extxyz`` (frames the oracle could not label), at the end ``candidates.extxyz`` (all
+    stored frames that are whole structures),
     ``model_round_NN.uncv``, ``frames_round_NN.npz`` and at the end ``final.uncv``.
 
     Parameters
@@ -93,7 +94,7 @@ class RunDirectory:
         return 0 if data is None else len(data)
 
     def add(self, name: str, frames: Dataset) -> None:
-        """Add the frames of a round to labelled, candidates or quarantine.
+        """Add the frames of a round to ``labelled`` or ``quarantine``.
 
         Frames of the same round that are there already, from a run that was killed before the
         round was complete, are replaced.

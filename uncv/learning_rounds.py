@@ -30,8 +30,9 @@ from uncv.learning_setup import (
     train_settings,
     viability_rules,
 )
+from uncv.oracles import labelled_part
 from uncv.sampling import sample
-from uncv.selection import select
+from uncv.selection import Method, select
 from uncv.training import train
 from uncv.uncertainty import EnsembleUncertainty
 
@@ -110,14 +111,14 @@ class Round:
         if path.exists():
             return read(path)
         begun = time.monotonic()
-        settings = sample_settings(self.config)
+        settings, start = sample_settings(self.config), self.setup.start
         run = sample(
             self.setup.topology,
             self.starts(),
             cv,
             settings=settings,
             bias=make_bias(self.config.bias),
-            stop=stop_rules(self.config),
+            stop=stop_rules(self.config).prepare(start.numbers[0], start.positions[0], cv.kind),
             restart_pool=self._labelled().without_labels(),
             seed=seed_of(self.config, self.number, "sample"),
             progress=lambda done, total: self.report("sample", done / total),
@@ -185,12 +186,12 @@ class Round:
                 f"all {len(frames)} frames of round {self.number} are broken structures (first: "
                 f"{reasons[0]}); lower the bias strength or tighten the stop rules"
             )
-        chosen = select(
-            frame_features(cv, pool),
-            frame_features(cv, labelled),
+        chosen = choose_frames(
+            cv,
+            pool,
+            labelled,
             wanted,
             self.config.selection.method,
-            scores=pool.info["uncertainty"],
             seed=seed_of(self.config, self.number, "select"),
         )
         self.directory.record(
@@ -221,11 +222,7 @@ class Round:
                 f"the oracle failed for all {len(answer)} frames of round {self.number} (first: "
                 f"{errors[0]}); correct the oracle and run again to continue"
             )
-        good = answer[np.flatnonzero(errors == "")]
-        info = {k: v for k, v in good.info.items() if k not in ("label_error", "energy")}
-        good = Dataset(
-            good.numbers, good.positions, good.cell, good.pbc, good.energy, good.forces, info=info
-        )
+        good = labelled_part(answer)
         before = self.directory.labelled()
         taken = None if before is None else before.info["split"]
         splits = assign_splits(taken, len(good), self.config, self.number)
@@ -295,6 +292,26 @@ def assign_splits(
         splits[order[used : used + wanted]] = name
         used += wanted
     return splits
+
+
+def choose_frames(
+    cv: UncertaintyCV,
+    pool: Dataset,
+    labelled: Dataset | None,
+    size: int,
+    method: Method,
+    *,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Return which frames of a pool to label, by the features and uncertainty of a variable.
+
+    Uncertainties are taken from the pool's column if it has one, as stored while sampling.
+    """
+    scores = pool.info.get("uncertainty")
+    if scores is None and method == "top_u":
+        scores = cv.evaluate(pool).uncertainty
+    known = None if labelled is None else frame_features(cv, labelled)
+    return select(frame_features(cv, pool), known, size, method, scores=scores, seed=seed)
 
 
 def frame_features(cv: UncertaintyCV, frames: Dataset) -> NDArray[np.float64]:

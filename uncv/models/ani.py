@@ -19,6 +19,7 @@ from uncv.data import Batch, Dataset
 from uncv.errors import ElementError
 from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.derivatives import evaluate_in_chunks, member_gradients
+from uncv.models.descriptor import KernelDescriptor
 from uncv.models.networks import ElementNetwork
 from uncv.models.neighbours import pair_vectors
 from uncv.protocols import Evaluation, MemberOutput
@@ -217,7 +218,10 @@ class AniPotential(nn.Module):
             prepared = self.prepare(batch)
         positions, cell = batch.positions.to(self.dtype), batch.cell.to(self.dtype)
         vectors = pair_vectors(positions, cell, prepared.graph.pairs)
-        described = self.aev(vectors, prepared.graph)
+        if member_forces:  # to be differentiated twice more: plain torch throughout
+            described = self.aev(vectors, prepared.graph)
+        else:
+            described = KernelDescriptor.apply(vectors, self.aev, prepared.graph)
         atomic = self.atomic_energies(described, prepared.rows, prepared.back)
         frames, atoms = batch.numbers.shape
         atomic = atomic.view(-1, frames, atoms)

@@ -2,8 +2,8 @@
 //
 // Equations: Smith, Isayev, Roitberg, Chem. Sci. 8, 3192 (2017), as in aev.py, whose numbers these
 // are. One call goes over the atoms once; a centre's angles are formed from its near neighbours on
-// the fly, so nothing grows with the number of triples. All arithmetic is on vectors of 8 numbers:
-// 8 pairs, 8 triples, 8 Gaussians of a pair or 8 angles of a triple.
+// the fly, so nothing grows with the number of triples. The arithmetic is on vectors of L numbers:
+// L pairs, L triples, L Gaussians of a pair or L angles of a triple.
 //
 // NaN in a pair vector comes out as NaN: no flag may assume finite numbers.
 
@@ -11,7 +11,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -45,97 +44,125 @@ struct Call {
   void *out;
 };
 
-constexpr Index LANES = 8;
+// Width of the machine's vectors; setup.py compiles this file once for each.
+#if defined(__AVX512F__)
+constexpr int FLOATS = 8, DOUBLES = 8;
+#elif defined(__AVX2__)
+constexpr int FLOATS = 8, DOUBLES = 4;
+#else
+constexpr int FLOATS = 4, DOUBLES = 2;
+#endif
+
 constexpr Index CHUNK = 128;  // triples worked on at once
 constexpr Index GROUP = 512;  // pairs worked on at once, unless one atom has more
 
-constexpr Index padded(Index n) { return (n + LANES - 1) / LANES * LANES; }
-
-typedef int32_t Short __attribute__((vector_size(LANES * sizeof(int32_t))));
-typedef int64_t Long __attribute__((vector_size(LANES * sizeof(int64_t))));
-
-template <class T> struct Vector;
-template <> struct Vector<float> {
-  typedef float type __attribute__((vector_size(LANES * sizeof(float))));
-  using Bits = Short;
+template <class T> struct Constants;
+template <> struct Constants<float> {
+  using Bits = int32_t;
   static constexpr float lowest = -80;  // e^lowest is nothing beside the sums, and not denormal
-  static constexpr int mantissa = 23, bias = 127, exp_terms = 7, sin_terms = 4;
+  static constexpr int mantissa = 23, bias = 127, exp_order = 7, sin_order = 9;
 };
-template <> struct Vector<double> {
-  typedef double type __attribute__((vector_size(LANES * sizeof(double))));
-  using Bits = Long;
+template <> struct Constants<double> {
+  using Bits = int64_t;
   static constexpr double lowest = -700;
-  static constexpr int mantissa = 52, bias = 1023, exp_terms = 12, sin_terms = 8;
+  static constexpr int mantissa = 52, bias = 1023, exp_order = 12, sin_order = 17;
 };
 
-template <class T> struct Maths {
-  using V = typename Vector<T>::type;
-  using Bits = typename Vector<T>::Bits;
+constexpr double factorial(int n) { return n < 2 ? 1.0 : n * factorial(n - 1); }
 
-  static INLINE V load(const T *from) { V v; std::memcpy(&v, from, sizeof v); return v; }
-  static INLINE void store(T *to, V v) { std::memcpy(to, &v, sizeof v); }
+// Functions of vectors of L numbers.
+template <class T, int L> struct Maths {
+  using C = Constants<T>;
+  typedef T V __attribute__((vector_size(L * sizeof(T))));
+  typedef typename C::Bits Bits __attribute__((vector_size(L * sizeof(T))));
+  typedef int32_t Whole __attribute__((vector_size(L * sizeof(int32_t))));
 
-  static INLINE T sum(V v) {
+  typedef T Anywhere __attribute__((vector_size(L * sizeof(T)), aligned(sizeof(T))));
+
+  static INLINE V load(const T *from) { return *reinterpret_cast<const Anywhere *>(from); }
+  static INLINE void store(T *to, V v) { *reinterpret_cast<Anywhere *>(to) = v; }
+  static constexpr Index padded(Index n) { return (n + L - 1) / L * L; }
+
 #if defined(__clang__)
-    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
-    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+#define SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
 #else
-    v += __builtin_shuffle(v, Bits{4, 5, 6, 7, 0, 1, 2, 3});
-    v += __builtin_shuffle(v, Bits{2, 3, 0, 1, 6, 7, 4, 5});
+#define SHUFFLE(v, ...) __builtin_shuffle(v, Bits{__VA_ARGS__})
 #endif
+  static INLINE T sum(V v) {
+    if constexpr (L == 8) v += SHUFFLE(v, 4, 5, 6, 7, 0, 1, 2, 3);
+    if constexpr (L == 8) v += SHUFFLE(v, 2, 3, 0, 1, 6, 7, 4, 5);
+    if constexpr (L == 4) v += SHUFFLE(v, 2, 3, 0, 1);
     return v[0] + v[1];
   }
 
   static INLINE V root(V x) {
-    T in[LANES], out[LANES];
+    T in[L], out[L];
     store(in, x);
-    for (Index l = 0; l < LANES; ++l) out[l] = std::sqrt(in[l]);
+    for (int l = 0; l < L; ++l) out[l] = std::sqrt(in[l]);
     return load(out);
+  }
+
+  // Sum over k = first, first + stride ... last of (sign x)^((k - first) / stride) / k!.
+  template <int first, int stride, int last, int sign> static INLINE V series(V x) {
+    constexpr T factor = T(1.0 / factorial(first));
+    if constexpr (first + stride > last) return V{} + factor;
+    else return factor + T(sign) * x * series<first + stride, stride, last, sign>(x);
   }
 
   // e^x for x <= 0, to some |x| units in the last place: 2^n e^r with |r| <= ln(2)/2.
   static INLINE V exponential(V x) {
     constexpr T ln2 = T(0.693147180559945309417);
-    x = x < Vector<T>::lowest ? V{} + Vector<T>::lowest : x;
-    const Short n = __builtin_convertvector(x * (1 / ln2) - T(0.5), Short);
+    x = x < C::lowest ? V{} + C::lowest : x;
+    const Whole n = __builtin_convertvector(x * (1 / ln2) - T(0.5), Whole);
     const V r = x - __builtin_convertvector(n, V) * ln2;
-    V series = V{} + T(1);
-    for (int k = Vector<T>::exp_terms; k > 0; --k) series = T(1) + series * r * (T(1) / T(k));
-    const Bits power = (__builtin_convertvector(n, Bits) + Vector<T>::bias) << Vector<T>::mantissa;
+    const Bits power = (__builtin_convertvector(n, Bits) + C::bias) << C::mantissa;
     V scale;
     std::memcpy(&scale, &power, sizeof scale);
-    return series * scale;
+    return scale * series<0, 1, C::exp_order, 1>(r);
   }
 
   // Sine and cosine for |x| <= pi/4.
   static INLINE void sine_cosine(V x, V &sine, V &cosine) {
-    const V square = x * x;
-    sine = cosine = V{} + T(1);
-    for (int k = Vector<T>::sin_terms; k > 0; --k) {
-      sine = T(1) - sine * square * (T(1) / T(2 * k * (2 * k + 1)));
-      cosine = T(1) - cosine * square * (T(1) / T(2 * k * (2 * k - 1)));
+    sine = x * series<1, 2, C::sin_order, -1>(x * x);
+    cosine = series<0, 2, C::sin_order - 1, -1>(x * x);
+  }
+
+  // x to the power of p - less, less being 0 or 1. ANI-1x has p = 32.
+  static INLINE V to_power(V x, double p, int less) {
+    if (p == 32) {
+      const V x2 = x * x, x4 = x2 * x2, x8 = x4 * x4, x16 = x8 * x8;
+      return less ? (x16 * x8) * (x4 * x2) * x : x16 * x16;
     }
-    sine *= x;
+    V result = V{} + T(1);
+    if (p == std::floor(p) && p >= 1 && p < 4096) {
+      for (int left = int(p) - less; left > 0; left >>= 1, x *= x)
+        if (left & 1) result *= x;
+    } else {
+      for (int l = 0; l < L; ++l) result[l] = std::pow(x[l], T(p) - T(less));
+    }
+    return result;
   }
 };
 
 // Everything one thread does for the atoms it was given.
-template <class T, int task> class Worker : Maths<T> {
-  using typename Maths<T>::V;
-  using Maths<T>::load;
-  using Maths<T>::store;
-  using Maths<T>::sum;
-  using Maths<T>::root;
-  using Maths<T>::exponential;
-  using Maths<T>::sine_cosine;
+template <class T, int L, int task> class Worker : Maths<T, L> {
+  using M = Maths<T, L>;
+  using V = typename M::V;
+  using M::exponential;
+  using M::load;
+  using M::padded;
+  using M::root;
+  using M::sine_cosine;
+  using M::store;
+  using M::sum;
+  using M::to_power;
 
   const Call &call;
   const UncvAev &aev;
   const T *vectors, *in;
   T *out;
-  Index width, row_width;           // of a descriptor, and with its blocks padded to LANES
+  Index width, row_width;           // of a descriptor, and with its blocks padded to L
   Index radial_lanes, angle_lanes;  // padded numbers of Gaussians and angles
-  Index power;                      // zeta if it is a whole number, else -1
   std::unique_ptr<T[]> memory;
   std::unique_ptr<int32_t[]> near;
   // Constants
@@ -153,7 +180,7 @@ template <class T, int task> class Worker : Maths<T> {
   Index slot[CHUNK];
 
  public:
-  INLINE Worker(const Call &c, Index first, Index last)
+  Worker(const Call &c, Index first, Index last)
       : call(c), aev(c.aev), vectors(static_cast<const T *>(c.vectors)),
         in(static_cast<const T *>(c.in)), out(static_cast<T *>(c.out)) {
     const Index kinds = aev.species * (aev.species + 1) / 2;
@@ -161,12 +188,10 @@ template <class T, int task> class Worker : Maths<T> {
     angle_lanes = padded(aev.angles);
     width = aev.species * aev.radial + kinds * aev.shells * aev.angles;
     row_width = aev.species * radial_lanes + kinds * aev.shells * angle_lanes;
-    const bool whole = aev.zeta == std::floor(aev.zeta) && aev.zeta >= 1 && aev.zeta < 4096;
-    power = whole ? Index(aev.zeta) : -1;
     allocate(first, last);
   }
 
-  INLINE void run(Index first, Index last) {
+  void run(Index first, Index last) {
     while (first < last) {
       Index end = first + 1;
       while (end < last && call.begin[end + 1] - call.begin[first] <= GROUP) ++end;
@@ -184,7 +209,7 @@ template <class T, int task> class Worker : Maths<T> {
   }
 
  private:
-  INLINE void allocate(Index first, Index last) {
+  void allocate(Index first, Index last) {
     Index most = GROUP;
     for (Index atom = first; atom < last; ++atom)
       most = std::max(most, call.begin[atom + 1] - call.begin[atom]);
@@ -212,11 +237,11 @@ template <class T, int task> class Worker : Maths<T> {
     fill(sin_shift, aev.angle_sin, aev.angles);
   }
 
-  static INLINE void fill(T *to, const double *from, Index n) {
+  static void fill(T *to, const double *from, Index n) {
     for (Index i = 0; i < padded(n); ++i) to[i] = i < n ? T(from[i]) : T(0);
   }
 
-  INLINE void pair_table(Index start, Index number) {
+  void pair_table(Index start, Index number) {
     const Index all = padded(number);
     for (Index p = 0; p < all; ++p) {
       const T *v = vectors + 3 * (start + p);
@@ -225,7 +250,7 @@ template <class T, int task> class Worker : Maths<T> {
       uy[p] = real ? v[1] : T(0);
       uz[p] = real ? v[2] : T(0);
     }
-    for (Index p = 0; p < all; p += LANES) {
+    for (Index p = 0; p < all; p += L) {
       const V x = load(ux + p), y = load(uy + p), z = load(uz + p);
       const V d = root(x * x + y * y + z * z), over = T(1) / d;
       store(distance + p, d);
@@ -237,7 +262,7 @@ template <class T, int task> class Worker : Maths<T> {
       switches(d, T(aev.angular_cutoff), close + p, close_slope + p);
     }
     for (Index p = 0; p < number; ++p)
-      for (Index r = 0; r < radial_lanes; r += LANES) gaussians(p, r);
+      for (Index r = 0; r < radial_lanes; r += L) gaussians(p, r);
   }
 
   // cos(x)^2 with x = pi/2 distance/cutoff, zero past the cutoff, and its slope.
@@ -265,7 +290,7 @@ template <class T, int task> class Worker : Maths<T> {
     for (Index k = 0; k < call.count; ++k, at += step) {
       if (task == PULL_BACK) {
         V along{};
-        for (Index r = 0; r < radial_lanes; r += LANES) along += load(at + r) * load(values + r);
+        for (Index r = 0; r < radial_lanes; r += L) along += load(at + r) * load(values + r);
         const T total = sum(along);
         T *to = out + 3 * (k * call.pairs + pair);
         to[0] = total * ux[p];
@@ -274,14 +299,14 @@ template <class T, int task> class Worker : Maths<T> {
       } else {
         const T *w = in + 3 * (k * call.pairs + pair);
         const T factor = task == DESCRIBE ? T(1) : w[0] * ux[p] + w[1] * uy[p] + w[2] * uz[p];
-        for (Index r = 0; r < radial_lanes; r += LANES)
+        for (Index r = 0; r < radial_lanes; r += L)
           store(at + r, load(at + r) + factor * load(values + r));
       }
     }
   }
 
   // Chunks of the pairs of near neighbours; a distance that is not a number counts as near.
-  INLINE void angular(Index from, Index to, Index start) {
+  void angular(Index from, Index to, Index start) {
     const T limit = T(aev.angular_cutoff);
     const Index *other = call.other + start;
     Index number = 0;
@@ -304,7 +329,7 @@ template <class T, int task> class Worker : Maths<T> {
     }
   }
 
-  INLINE void triples(Index number, Index start) {
+  void triples(Index number, Index start) {
     const Index all = padded(number);
     for (Index t = number; t < all; ++t) { one[t] = one[0]; two[t] = two[0]; }
     for (Index t = 0; t < all; ++t) {
@@ -313,7 +338,7 @@ template <class T, int task> class Worker : Maths<T> {
       mean[t] = T(0.5) * (distance[i] + distance[j]);
       closeness[t] = close[i] * close[j];
     }
-    for (Index t = 0; t < all; t += LANES) {
+    for (Index t = 0; t < all; t += L) {
       const V c = load(cosine + t);
       store(sine + t, root(T(1) - c * c));
       for (Index a = 0; a < aev.shells; ++a) {
@@ -321,8 +346,8 @@ template <class T, int task> class Worker : Maths<T> {
         store(shell + a * CHUNK + t, T(2) * exponential(T(-aev.angular_eta) * offset * offset));
       }
     }
-    for (Index t = 0; t < all; t += STRIP)
-      for (Index z = 0; z < angle_lanes; z += LANES) angles(t, z);
+    for (Index t = 0; t < number; ++t)
+      for (Index z = 0; z < angle_lanes; z += L) angles(t, z);
     T *at = row + aev.species * radial_lanes;
     for (Index k = 0; k < call.count; ++k, at += step) {
       if (task == DESCRIBE) describe(at, number);
@@ -331,54 +356,39 @@ template <class T, int task> class Worker : Maths<T> {
     }
   }
 
-  // Sharpened angles of a few triples, and their derivatives with respect to the cosine.
-  static constexpr Index STRIP = 4;
+  // Sharpened angles, and their derivatives with respect to the cosine.
   INLINE void angles(Index t, Index z) {
     const V cz = load(cos_shift + z), sz = load(sin_shift + z);
-    V half[STRIP], sharp[STRIP];
-    for (Index n = 0; n < STRIP; ++n)
-      half[n] = T(0.5) + T(0.5) * (cosine[t + n] * cz + sine[t + n] * sz);
-    sharpen(half, sharp, task == DESCRIBE ? 0 : 1);
-    for (Index n = 0; n < STRIP; ++n) {
-      const Index at = (t + n) * angle_lanes + z;
-      store(angle + at, task == DESCRIBE ? sharp[n] : sharp[n] * half[n]);
-      if (task != DESCRIBE)
-        store(angle_slope + at,
-              T(0.5 * aev.zeta) * sharp[n] * (cz - (cosine[t + n] / sine[t + n]) * sz));
+    const V half = T(0.5) + T(0.5) * (cosine[t] * cz + sine[t] * sz);
+    const Index at = t * angle_lanes + z;
+    if (task == DESCRIBE) {
+      store(angle + at, to_power(half, aev.zeta, 0));
+    } else {
+      const V sharp = to_power(half, aev.zeta, 1);
+      store(angle + at, sharp * half);
+      store(angle_slope + at, T(0.5 * aev.zeta) * sharp * (cz - (cosine[t] / sine[t]) * sz));
     }
   }
 
-  // x to the power of zeta - less.
-  INLINE void sharpen(const V *x, V *result, int less) const {
-    V square[STRIP];
-    for (Index n = 0; n < STRIP; ++n) { square[n] = x[n]; result[n] = V{} + T(1); }
-    if (power < 0)
-      for (Index n = 0; n < STRIP; ++n)
-        for (Index l = 0; l < LANES; ++l) result[n][l] = T(std::pow(x[n][l], T(aev.zeta - less)));
-    for (Index left = power - less; left > 0; left >>= 1) {
-      if (left & 1)
-        for (Index n = 0; n < STRIP; ++n) result[n] *= square[n];
-      for (Index n = 0; n < STRIP; ++n) square[n] *= square[n];
-    }
-  }
-
-  INLINE void describe(T *at, Index number) {
+  void describe(T *at, Index number) const {
+    const Index lanes = angle_lanes, shells = aev.shells;
+    const T *const angle = this->angle, *const shell = this->shell;
     for (Index t = 0; t < number; ++t)
-      for (Index a = 0; a < aev.shells; ++a) {
-        const T factor = closeness[t] * shell[a * CHUNK + t];
-        T *to = at + slot[t] + a * angle_lanes;
-        for (Index z = 0; z < angle_lanes; z += LANES)
-          store(to + z, load(to + z) + factor * load(angle + t * angle_lanes + z));
+      for (Index z = 0; z < lanes; z += L) {
+        const V value = closeness[t] * load(angle + t * lanes + z);
+        T *to = at + slot[t] + z;
+        for (Index a = 0; a < shells; ++a, to += lanes)
+          store(to, load(to) + shell[a * CHUNK + t] * value);
       }
   }
 
   // What a term's slope along its shell is, beside its value.
   INLINE T slant(Index a, Index t) const { return T(aev.angular_eta) * (shell_shift[a] - mean[t]); }
 
-  INLINE void pull_back(const T *at, Index number, T *forces) {
+  void pull_back(const T *at, Index number, T *forces) {
     for (Index t = 0; t < number; ++t) {
       V turns{}, inwards{}, levels{};
-      for (Index z = 0; z < angle_lanes; z += LANES) {
+      for (Index z = 0; z < angle_lanes; z += L) {
         V plain{}, moved{};
         for (Index a = 0; a < aev.shells; ++a) {
           const V g = shell[a * CHUNK + t] * load(at + slot[t] + a * angle_lanes + z);
@@ -411,7 +421,7 @@ template <class T, int task> class Worker : Maths<T> {
     force[2] += along * uz[i] + across * uz[j];
   }
 
-  INLINE void push_forward(T *at, Index number, const T *tangents) {
+  void push_forward(T *at, Index number, const T *tangents) {
     for (Index t = 0; t < number; ++t) {
       const int32_t i = one[t], j = two[t];
       const T *w1 = tangents + 3 * i, *w2 = tangents + 3 * j;
@@ -420,7 +430,7 @@ template <class T, int task> class Worker : Maths<T> {
                                        inverse[j] * (T(0.95) * dot(w2, i) - c * d2));
       const T levelled = close_slope[i] * close[j] * d1 + close[i] * close_slope[j] * d2;
       const T moved = closeness[t] * (d1 + d2);
-      for (Index z = 0; z < angle_lanes; z += LANES) {
+      for (Index z = 0; z < angle_lanes; z += L) {
         const V value = load(angle + t * angle_lanes + z);
         const V slope = turned * load(angle_slope + t * angle_lanes + z);
         for (Index a = 0; a < aev.shells; ++a) {
@@ -436,7 +446,7 @@ template <class T, int task> class Worker : Maths<T> {
 
   INLINE bool in_place() const { return row_width == width; }
 
-  INLINE void open_row(Index atom) {
+  void open_row(Index atom) {
     T *place = (task == PULL_BACK ? const_cast<T *>(in) : out) + atom * width;
     row = in_place() ? place : rows;
     step = in_place() ? call.atoms * width : row_width;
@@ -446,14 +456,14 @@ template <class T, int task> class Worker : Maths<T> {
     }
   }
 
-  INLINE void close_row(Index atom) {
+  void close_row(Index atom) {
     if (task == PULL_BACK || in_place()) return;
     for (Index k = 0; k < call.count; ++k)
       copy_blocks(row + k * step, out + (k * call.atoms + atom) * width);
   }
 
   // Between a row with padded blocks and one without, whichever way.
-  INLINE void copy_blocks(const T *from, T *to) const {
+  void copy_blocks(const T *from, T *to) const {
     const bool padding = to == row || (to > rows && to < rows + call.count * row_width);
     const Index kinds = aev.species * (aev.species + 1) / 2;
     for (Index block = 0; block < aev.species + kinds * aev.shells; ++block) {
@@ -466,42 +476,11 @@ template <class T, int task> class Worker : Maths<T> {
   }
 };
 
-template <class T, int task> INLINE void work(const Call &call, Index first, Index last) {
-  Worker<T, task> worker(call, first, last);
-  worker.run(first, last);
+template <class T, int L> void work(const Call &call, Index first, Index last) {
+  if (call.task == DESCRIBE) Worker<T, L, DESCRIBE>(call, first, last).run(first, last);
+  if (call.task == PULL_BACK) Worker<T, L, PULL_BACK>(call, first, last).run(first, last);
+  if (call.task == PUSH_FORWARD) Worker<T, L, PUSH_FORWARD>(call, first, last).run(first, last);
 }
-
-template <class T> INLINE void choose(const Call &call, Index first, Index last) {
-  if (call.task == DESCRIBE) work<T, DESCRIBE>(call, first, last);
-  if (call.task == PULL_BACK) work<T, PULL_BACK>(call, first, last);
-  if (call.task == PUSH_FORWARD) work<T, PUSH_FORWARD>(call, first, last);
-}
-
-// The same code for several instruction sets; which one runs is decided by the machine.
-#define VARIANT(name, ...)                                                 \
-  __VA_ARGS__ void name(const Call &call, Index first, Index last) {       \
-    if (call.is_double) choose<double>(call, first, last);                 \
-    else choose<float>(call, first, last);                                 \
-  }
-
-using Variant = void (*)(const Call &, Index, Index);
-
-VARIANT(plain, )
-#if defined(__x86_64__)
-VARIANT(avx2, __attribute__((target("avx2,fma"))))
-VARIANT(avx512, __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512"))))
-Variant best() {
-  __builtin_cpu_init();
-  if (getenv("UNCV_P")) return plain;
-  if (getenv("UNCV_2")) return avx2;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-    return avx512;
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? avx2 : plain;
-}
-#else
-Variant best() { return plain; }
-#endif
 
 bool valid(const Call &call) {
   if (call.begin[0] != 0 || call.begin[call.atoms] != call.pairs) return false;
@@ -513,9 +492,14 @@ bool valid(const Call &call) {
 }
 
 // Blocks of atoms with about equal numbers of pairs, one thread each; the last in this thread.
-void share(const Call &call, Variant variant, Index threads, std::atomic<bool> &failed) {
+void share(const Call &call, Index threads, std::atomic<bool> &failed) {
   const auto guarded = [&](Index first, Index last) {
-    try { variant(call, first, last); } catch (...) { failed = true; }
+    try {
+      call.is_double ? work<double, DOUBLES>(call, first, last)
+                     : work<float, FLOATS>(call, first, last);
+    } catch (const std::bad_alloc &) {
+      failed = true;
+    }
   };
   std::vector<std::thread> team;
   team.reserve(size_t(threads));
@@ -542,13 +526,12 @@ int uncv_aev(const UncvAev *aev, int task, int is_double, int64_t atoms, int64_t
              int64_t count, const int64_t *begin, const int64_t *other, const void *vectors,
              const void *in, void *out, int64_t threads) {
   constexpr Index PAIRS_PER_THREAD = 2000;  // below, starting a thread costs more than it brings
-  static const Variant variant = best();
   const Call call{*aev, task, is_double != 0, atoms, pairs, count, begin, other, vectors, in, out};
   if (!valid(call)) return 1;
   std::atomic<bool> failed{false};
   try {
     const Index useful = pairs / PAIRS_PER_THREAD + 1;
-    share(call, variant, threads < useful ? threads : useful, failed);
+    share(call, threads < useful ? threads : useful, failed);
   } catch (const std::bad_alloc &) {
     return 2;
   }

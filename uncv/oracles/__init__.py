@@ -1,6 +1,6 @@
 """References that label structures with energies and forces."""
 
-from uncv.oracles.base import FrameOracle
+from uncv.oracles.base import FrameOracle, labelled_part
 from uncv.oracles.openmm_forcefield import OpenMMForceField
 
-__all__ = ["FrameOracle", "OpenMMForceField"]
+__all__ = ["FrameOracle", "OpenMMForceField", "labelled_part"]

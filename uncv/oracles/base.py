@@ -20,6 +20,12 @@ class Labels(NamedTuple):
     forces: NDArray[np.float64]
 
 
+def labelled_part(answer: Dataset) -> Dataset:
+    """Return the frames that an oracle could label, without their empty ``label_error`` column."""
+    good = answer[np.flatnonzero(answer.info["label_error"] == "")]
+    return replace(good, info={k: v for k, v in good.info.items() if k != "label_error"})
+
+
 class FrameOracle(ABC):
     """Base of oracles that compute one frame after the other.
 

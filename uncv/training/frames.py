@@ -18,7 +18,7 @@ from uncv.models.aev import Graph, Triples
 from uncv.models.ani import AniPotential
 from uncv.models.descriptor import KernelDescriptor, PullBack, PushForward
 from uncv.models.neighbours import Pairs, pair_vectors
-from uncv.training.scaling import Scaling
+from uncv.training.centring import Centring
 
 STRAINS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Strain components in Voigt's order."""
@@ -55,9 +55,9 @@ class FrameBatch(NamedTuple):
     rows : list of torch.Tensor
         Atoms (n_e,) of each element among the N atoms of the batch.
     inputs : list of torch.Tensor
-        Their standardised descriptors (n_e, D).
-    species, frame : torch.Tensor
-        Element and place in the batch of each atom (N,).
+        Their centred descriptors (n_e, D).
+    frame : torch.Tensor
+        Place in the batch of each atom's frame (N,).
     counts : torch.Tensor
         Atoms of each frame (B,).
     volumes : torch.Tensor
@@ -69,7 +69,6 @@ class FrameBatch(NamedTuple):
     ids: Tensor
     rows: list[Tensor]
     inputs: list[Tensor]
-    species: Tensor
     frame: Tensor
     counts: Tensor
     volumes: Tensor
@@ -107,25 +106,24 @@ class LabelledFrames:
         )
         self.volumes = _volumes(data).to(self.dtype)
         self.labels = self._labels(potential, data)
-        self.inputs, self._inverse_width = self.described, torch.ones_like(self.described[:1])
+        self.inputs = self.described
         self._jacobians: list[Tensor | None] = [None] * len(data)
 
     def __len__(self) -> int:
         return len(self.counts)
 
-    def standardise(self, scaling: Scaling, budget: int) -> int:
-        """Standardise the descriptors and keep Jacobians of them; return the bytes these take.
+    def prepare(self, centring: Centring, budget: int) -> int:
+        """Centre the descriptors and keep Jacobians; return the bytes these take.
 
         Parameters
         ----------
-        scaling : Scaling
-            Mean and width of each element's descriptor.
+        centring : Centring
+            Mean of each element's descriptor.
         budget : int
             Bytes at most.
         """
-        mean, width = scaling.mean[self.species], scaling.width[self.species]
-        self.inputs = ((self.described.to(torch.float64) - mean) / width).to(self.dtype)
-        self._inverse_width = (1.0 / scaling.width).to(self.dtype)
+        mean = centring.mean[self.species]
+        self.inputs = (self.described.to(torch.float64) - mean).to(self.dtype)
         taken = 0
         item = torch.finfo(self.dtype).bits // 8
         for i in range(len(self)):
@@ -150,7 +148,7 @@ class LabelledFrames:
         )
         frame = torch.repeat_interleave(torch.arange(len(ids)), counts)
         inputs = [self.inputs[atoms[r]] for r in rows]
-        return FrameBatch(ids, rows, inputs, species, frame, counts, self.volumes[ids], labels)
+        return FrameBatch(ids, rows, inputs, frame, counts, self.volumes[ids], labels)
 
     def gradients(self, batch: FrameBatch, slopes: Tensor) -> tuple[Tensor, Tensor]:
         """Return ∂E/∂position (M, N, 3) and ∂E/∂strain (M, B, 6 or 0) of a batch.
@@ -160,7 +158,7 @@ class LabelledFrames:
         batch : FrameBatch
             B frames of N atoms together.
         slopes : torch.Tensor
-            ∂E/∂(standardised descriptor), (M, N, D), differentiable.
+            ∂E/∂descriptor, (M, N, D), differentiable.
         """
         ids = batch.ids.tolist()
         counts = batch.counts.tolist()
@@ -168,15 +166,13 @@ class LabelledFrames:
         if all(j is not None for j in kept):
             return self._by_jacobian(slopes, kept, counts)
         if all(j is None for j in kept):
-            return self._by_pairs(slopes, batch.species, ids, counts)
+            return self._by_pairs(slopes, ids, counts)
         blocks = slopes.split(counts, dim=1)
         parts = []
-        for block, species, jacobian, i in zip(
-            blocks, batch.species.split(counts), kept, ids, strict=True
-        ):
+        for block, jacobian, i in zip(blocks, kept, ids, strict=True):
             atoms = [block.shape[1]]
             parts.append(
-                self._by_pairs(block, species, [i], atoms)
+                self._by_pairs(block, [i], atoms)
                 if jacobian is None
                 else self._by_jacobian(block, [jacobian], atoms)
             )
@@ -194,13 +190,12 @@ class LabelledFrames:
         return forces, strains
 
     def _by_pairs(
-        self, slopes: Tensor, species: Tensor, ids: list[int], counts: list[int]
+        self, slopes: Tensor, ids: list[int], counts: list[int]
     ) -> tuple[Tensor, Tensor]:
         frames = [self._frames[i] for i in ids]
         graph = join_graphs(self.aev.species, self.aev.species_pairs, [f.graph for f in frames])
         vectors = torch.cat([f.vectors for f in frames])
-        bare = slopes * self._inverse_width[species]
-        pulled = PullBack.apply(bare, vectors, self.aev, graph)
+        pulled = PullBack.apply(slopes, vectors, self.aev, graph)
         zeros = slopes.new_zeros((slopes.shape[0], graph.atoms, 3))
         forces = zeros.index_add(1, graph.pairs.other, pulled)
         forces = forces.index_add(1, graph.pairs.centre, pulled, alpha=-1)
@@ -222,7 +217,7 @@ class LabelledFrames:
         return _Frame(vectors, graph)
 
     def _jacobian(self, i: int) -> Tensor:
-        """Return ∂(standardised descriptor)/∂(position, strain), (A·D, 3A + 6 or 0)."""
+        """Return ∂descriptor/∂(position, strain), (A·D, 3A + 6 or 0)."""
         vectors, graph = self._frames[i]
         atoms = torch.arange(graph.atoms)
         moves = (graph.pairs.other == atoms[:, None]).to(self.dtype) - (
@@ -238,8 +233,6 @@ class LabelledFrames:
             tangents = torch.cat([tangents, torch.stack(strains)])
         with torch.no_grad():
             pushed = PushForward.apply(tangents.contiguous(), vectors, self.aev, graph)
-        species = self.species[self.begin[i] : self.begin[i + 1]]
-        pushed *= self._inverse_width[species]
         return pushed.flatten(1).T.contiguous()
 
     def _labels(self, potential: AniPotential, data: Dataset) -> Labels:

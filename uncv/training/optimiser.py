@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from uncv.training.centring import Centring
 from uncv.training.settings import TrainSettings
 
 WARM_UP = 20
 """Steps over which the learning rate rises."""
+SPREAD_FACTOR = 2.0
 LAST_RATE = 0.01
 """Learning rate of the last step, in parts of the largest."""
 LARGEST_GRADIENT = 10.0
@@ -32,16 +34,16 @@ class Optimiser:
         Number of steps over which the learning rate falls.
     """
 
-    def __init__(self, networks: nn.ModuleList, settings: TrainSettings, steps: int) -> None:
+    def __init__(
+        self, networks: nn.ModuleList, centring: Centring, settings: TrainSettings, steps: int
+    ) -> None:
         self.networks = networks.requires_grad_(True)
         self.averaged = copy.deepcopy(networks).requires_grad_(False)
         self.best = copy.deepcopy(self.averaged)
         self.members = networks[0].first.weight.shape[1]  # type: ignore[union-attr, index]
         self.best_loss = torch.full((self.members,), math.inf, dtype=torch.float64)
         self.settings, self.steps, self.step_count = settings, steps, 0
-        self.adam = torch.optim.AdamW(
-            networks.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.adam = torch.optim.AdamW(self._groups(centring), fused=True)
 
     @property
     def learning_rate(self) -> float:
@@ -57,7 +59,7 @@ class Optimiser:
         loss.backward()
         self._clip()
         for group in self.adam.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = self.learning_rate * group["factor"]
         self.adam.step()
         self.step_count += 1
         kept = min(self.settings.averaging, self.step_count / (self.step_count + 10.0))
@@ -98,6 +100,17 @@ class Optimiser:
         self.best_loss = state["best_loss"]
         self.adam.load_state_dict(state["adam"])
         self.step_count = state["step_count"]
+
+    def _groups(self, centring: Centring) -> list[dict[str, Any]]:
+        """Return the parameters with their step sizes: that of a first layer per spread of input."""
+        groups = []
+        for network, spread in zip(self.networks, centring.spread.tolist(), strict=True):
+            first = network.first.weight
+            others = [p for p in network.parameters() if p is not first]
+            for parameters, factor in (([first], 1.0 / (SPREAD_FACTOR * spread)), (others, 1.0)):
+                decay = self.settings.weight_decay / factor
+                groups.append({"params": parameters, "factor": factor, "weight_decay": decay})
+        return groups
 
     def _clip(self) -> None:
         parameters = list(self.networks.parameters())

@@ -16,7 +16,7 @@ from uncv.models import AniPotential
 from uncv.training.frames import LabelledFrames
 from uncv.training.loop import Training
 from uncv.training.optimiser import Optimiser
-from uncv.training.scaling import absorb, fit_scaling, release
+from uncv.training.centring import centre, fit_centring, uncentre
 from uncv.training.settings import EpochLog, TrainSettings
 from uncv.training.start import member_seed, starting_potential
 
@@ -28,28 +28,30 @@ def train(data, settings=TrainSettings(), *, seed=0, start=None, validation=None
     potential = starting_potential(data, settings, seed, start)
     frames = LabelledFrames(potential, data)
     held = LabelledFrames(potential, validation)
-    scaling = fit_scaling(frames.described, frames.species, len(potential.elements))
-    taken = frames.standardise(scaling, settings.memory_budget)
-    held.standardise(scaling, settings.memory_budget - taken)
+    centring = fit_centring(frames.described, frames.species, len(potential.elements))
+    taken = frames.prepare(centring, settings.memory_budget)
+    held.prepare(centring, settings.memory_budget - taken)
     networks = copy.deepcopy(potential.networks)
     if start is not None or settings.start != "scratch":
-        absorb(networks, scaling)
+        centre(networks, centring)
         scale = potential.settings.scale
     else:
         from uncv.training.loss import predict
+        from uncv.training.optimiser import SPREAD_FACTOR
+        for net, w in zip(networks, centring.spread.tolist()): net.first.weight.data /= (SPREAD_FACTOR*w)
         with torch.no_grad():
             b = frames.batch(torch.arange(min(32, len(frames))))
             pr = predict(networks, 1.0, frames, b)
             f = b.labels.forces.square().mean().sqrt()
             scale = float(f / pr.forces.square().mean().sqrt())
     steps = settings.epochs * -(-len(frames) // settings.batch_size)
-    opt = Optimiser(networks, settings, steps)
+    opt = Optimiser(networks, centring, settings, steps)
     tr = Training(opt, frames, held, torch.ones(settings.members, len(frames)), scale, seed)
     while not tr.finished:
         e = tr.advance()
         if progress: progress(e)
     best = opt.best
-    release(best, scaling)
+    uncentre(best, centring)
     out = AniPotential(replace(potential.settings, scale=scale)).to(potential.dtype)
     out.networks.load_state_dict(best.state_dict())
     return out.requires_grad_(False)

@@ -1,0 +1,355 @@
+"""The command line: each command calls one function of the library and shows its result.
+
+Units are eV, Å, fs and K; standard output carries the result alone (JSON with ``--json``), standard
+error progress and errors. Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration.
+"""
+
+# The imports stand inside the commands, so that `uncv --help` starts no engine.
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uncv.cli_output import (
+    Commands,
+    answer,
+    campaign_progress,
+    check_line,
+    demo_progress,
+    step_progress,
+)
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Uncertainty of machine-learned potentials as a collective variable. "
+    "Units: eV, Å, fs, K unless said otherwise.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
+Structure = Annotated[
+    str, typer.Option(help="PDB file (Å) of the molecule, or 'alanine_dipeptide'.")
+]
+Periodic = Annotated[bool, typer.Option(help="Keep the box of the PDB file.")]
+
+
+class Method(StrEnum):
+    """Selection methods."""
+
+    random = "random"
+    top_u = "top_u"
+    farthest_point = "farthest_point"
+
+
+class BiasKind(StrEnum):
+    """Biases of dynamics."""
+
+    none = "none"
+    linear = "linear"
+    adaptive = "adaptive"
+
+
+class Of(StrEnum):
+    """What the members are compared in."""
+
+    energy = "energy"
+    atomic_energy = "atomic_energy"
+    forces = "forces"
+
+
+class Start(StrEnum):
+    """Where training starts."""
+
+    scratch = "scratch"
+    ani1x = "ani1x"
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report and all files.")] = Path(
+        "uncv_demo"
+    ),
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Learn alanine dipeptide twice, with and without a bias on the uncertainty, and report."""
+    from uncv.demo import demo as run
+
+    with demo_progress() as progress:
+        summary = run(out, seed, progress=progress)
+    if as_json:
+        answer(summary.to_json(), as_json=True)
+    else:
+        answer(summary.headlines(), as_json=False)
+
+
+@app.command()
+def learn(
+    config: Annotated[Path, typer.Argument(help="YAML file, or a run directory to continue.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run an active-learning campaign, or continue one; Ctrl-C ends it after the current step."""
+    from uncv.learning import learn as run
+
+    with campaign_progress() as progress:
+        result = run(config, out, progress)
+    answer(result._asdict(), as_json=as_json)
+    if not result.finished:
+        typer.echo(f"interrupted; to continue: uncv learn {result.directory}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Labelled frames: energies eV, forces eV/Å.")],
+    out: Annotated[Path, typer.Option(help="The .uncv file to write.")],
+    members: Annotated[int, typer.Option(help="Members of the ensemble.")] = 4,
+    epochs: Annotated[int, typer.Option(help="Epochs, at most.")] = 200,
+    batch_size: Annotated[int, typer.Option(help="Frames in a batch.")] = 16,
+    learning_rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 3e-3,
+    start: Annotated[Start, typer.Option(help="New networks, or those of ANI-1x.")] = Start.scratch,
+    of: Annotated[Of, typer.Option(help="What members are compared in.")] = Of.energy,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Labelled frames for a conformal calibration.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Share of errors calibrated to lie outside.")] = 0.05,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train an ensemble and write it with its uncertainty as a collective variable."""
+    from uncv.calibration import ConformalCalibrator
+    from uncv.cv import UncertaintyCV
+    from uncv.io import read
+    from uncv.training import TrainSettings
+    from uncv.training import train as run
+    from uncv.uncertainty import EnsembleUncertainty
+
+    settings = TrainSettings(
+        members=members,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        start=start.value,
+    )
+    frames = read(data)
+    with step_progress("training") as tell:
+        potential = run(
+            frames, settings, seed=seed, progress=lambda log: tell(log.epoch, settings.epochs)
+        )
+    cv = UncertaintyCV(potential, EnsembleUncertainty(of=of.value).fit(potential, frames))
+    if calibration is not None:
+        cv = cv.calibrated(ConformalCalibrator(alpha).fit(cv, read(calibration)))
+    cv.save(out)
+    answer(
+        {"file": out, "frames": len(frames), "kind": cv.kind, "fingerprint": cv.fingerprint},
+        as_json=as_json,
+    )
+
+
+@app.command()
+def sample(
+    cv: Annotated[Path, typer.Argument(help="A .uncv file.")],
+    out: Annotated[Path, typer.Option(help="Frames to write: .npz or .extxyz.")],
+    structure: Structure = "alanine_dipeptide",
+    steps: Annotated[int, typer.Option(help="Steps of each walker.")] = 1000,
+    stride: Annotated[int, typer.Option(help="Steps between stored frames.")] = 25,
+    walkers: Annotated[int, typer.Option(help="Copies that run at once.")] = 8,
+    temperature: Annotated[float, typer.Option(help="Temperature in K.")] = 300.0,
+    timestep: Annotated[float, typer.Option(help="Time step in fs.")] = 0.5,
+    hydrogen_mass: Annotated[float | None, typer.Option(help="Mass of hydrogen in amu.")] = None,
+    bias: Annotated[BiasKind, typer.Option(help="Bias on the uncertainty.")] = BiasKind.none,
+    strength: Annotated[
+        float, typer.Option(help="Of the bias: relative (adaptive), or eV per unit of u (linear).")
+    ] = 0.25,
+    plumed: Annotated[Path | None, typer.Option(help="PLUMED input acting on u.")] = None,
+    periodic: Periodic = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Run Langevin dynamics of one or several walkers on the potential, biased or not."""
+    from uncv.config import BiasConfig, SystemConfig
+    from uncv.cv import UncertaintyCV
+    from uncv.io import write
+    from uncv.learning_setup import load_structure, make_bias
+    from uncv.sampling import SampleSettings
+    from uncv.sampling import sample as run
+
+    topology, start = load_structure(SystemConfig(structure=structure, periodic=periodic))
+    settings = SampleSettings(
+        temperature=temperature,
+        timestep=timestep,
+        hydrogen_mass=hydrogen_mass,
+        steps=steps,
+        stride=stride,
+        walkers=walkers,
+    )
+    with step_progress("sampling") as tell:
+        found = run(
+            topology,
+            start,
+            UncertaintyCV.load(cv),
+            settings=settings,
+            bias=make_bias(BiasConfig(kind=bias.value, strength=strength)),
+            plumed=plumed,
+            seed=seed,
+            progress=tell,
+        )
+    write(out, found.frames)
+    answer(
+        {
+            "file": out,
+            "frames": len(found.frames),
+            "walker_steps": found.walker_steps,
+            "stops": list(found.stop_reasons),
+            "reweightable": found.reweightable,
+            "reason": found.reason,
+        },
+        as_json=as_json,
+    )
+
+
+@app.command()
+def label(
+    frames: Annotated[Path, typer.Argument(help="Structures (Å).")],
+    out: Annotated[Path, typer.Option(help="Labelled frames to write: .extxyz or .npz.")],
+    structure: Structure = "alanine_dipeptide",
+    force_field: Annotated[
+        list[str] | None, typer.Option(help="Force-field file of OpenMM; may be repeated.")
+    ] = None,
+    max_force: Annotated[
+        float | None, typer.Option(help="Largest force of a good label in eV/Å.")
+    ] = None,
+    periodic: Periodic = False,
+    as_json: Json = False,
+) -> None:
+    """Label structures with a force field of OpenMM; failed frames are left out and counted."""
+    from uncv.config import SystemConfig
+    from uncv.io import read, write
+    from uncv.learning_setup import load_structure
+    from uncv.oracles import OpenMMForceField, labelled_part
+
+    topology, _ = load_structure(SystemConfig(structure=structure, periodic=periodic))
+    files = force_field or ["amber14/protein.ff14SB.xml"]
+    answered = OpenMMForceField(topology, *files, max_force=max_force).label(read(frames))
+    good = labelled_part(answered)
+    write(out, good)
+    reasons = [str(reason) for reason in answered.info["label_error"] if reason]
+    answer({"file": out, "labelled": len(good), "failed": reasons}, as_json=as_json)
+    if reasons:
+        raise typer.Exit(1)
+
+
+@app.command()
+def select(
+    pool: Annotated[Path, typer.Argument(help="Candidate frames.")],
+    cv: Annotated[Path, typer.Option(help="A .uncv file: features and uncertainties.")],
+    size: Annotated[int, typer.Option(help="How many to choose.")],
+    out: Annotated[Path, typer.Option(help="Chosen frames to write.")],
+    train: Annotated[Path | None, typer.Option(help="Frames that are labelled already.")] = None,
+    method: Annotated[Method, typer.Option(help="How to choose.")] = Method.farthest_point,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Choose frames to label from a pool."""
+    from uncv.cv import UncertaintyCV
+    from uncv.io import read, write
+    from uncv.learning_rounds import choose_frames
+
+    labelled = None if train is None else read(train)
+    candidates = read(pool)
+    chosen = choose_frames(
+        UncertaintyCV.load(cv), candidates, labelled, size, method.value, seed=seed
+    )
+    write(out, candidates[chosen])
+    answer({"file": out, "chosen": chosen.tolist()}, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    cv: Annotated[Path, typer.Argument(help="A .uncv file.")],
+    data: Annotated[Path, typer.Argument(help="Labelled test frames: eV, eV/Å.")],
+    alpha: Annotated[
+        float, typer.Option(help="Of the conformal calibration on half of the frames.")
+    ] = 0.05,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure errors, their rank correlation with the uncertainty, and conformal coverage."""
+    from uncv.cv import UncertaintyCV
+    from uncv.evaluation import evaluate as run
+    from uncv.io import read
+
+    answer(
+        run(UncertaintyCV.load(cv), read(data), alpha=alpha, seed=seed)._asdict(), as_json=as_json
+    )
+
+
+@app.command()
+def export(
+    cv: Annotated[Path, typer.Argument(help="A .uncv file.")],
+    like: Annotated[Path, typer.Option(help="Structure whose species the file is bound to.")],
+    out: Annotated[Path, typer.Option(help="The TorchScript file (.pt) to write.")],
+    as_json: Json = False,
+) -> None:
+    """Export a collective variable as TorchScript for TorchForce and the PLUMED plugin."""
+    from uncv.cv import UncertaintyCV
+    from uncv.export import export as run
+    from uncv.io import read
+
+    written = run(UncertaintyCV.load(cv), read(like, 0), out)
+    answer({"file": written}, as_json=as_json)
+
+
+@app.command()
+def analyze(
+    frames: Annotated[Path, typer.Argument(help="Frames of a run (Å).")],
+    out: Annotated[Path | None, typer.Option(help="Ramachandran picture to write (.png).")] = None,
+    torsion: Annotated[
+        list[str] | None,
+        typer.Option(help="Four 0-based atoms as 4,6,8,14; twice. φ, ψ of alanine dipeptide."),
+    ] = None,
+    levels: Annotated[int, typer.Option(help="Levels of the coverage grid.")] = 5,
+    temperature: Annotated[float, typer.Option(help="Temperature in K of the map.")] = 300.0,
+    as_json: Json = False,
+) -> None:
+    """Measure how much of two torsions was covered, and draw the map."""
+    from uncv.analysis import coverage, dihedrals, ramachandran
+    from uncv.io import read
+    from uncv.plots import RamachandranPanel, png, ramachandran_maps
+
+    atoms = _torsions(torsion or ["4,6,8,14", "6,8,14,16"])
+    angles = dihedrals(read(frames), atoms)
+    share = coverage(angles, levels)
+    if out is not None:
+        found = ramachandran(angles, temperature)
+        panel = RamachandranPanel(frames.stem, found.edges, found.free_energy, share)
+        out.write_bytes(png(ramachandran_maps([panel])))
+    answer({"frames": len(angles), "coverage": share, "picture": out}, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check what is installed and which engines work, with the remedy of what does not."""
+    from uncv.doctor import diagnose
+
+    found = diagnose()
+    if as_json:
+        answer({"healthy": found.healthy, "checks": found.checks}, as_json=True)
+    else:
+        answer({check.name: check_line(check) for check in found.checks}, as_json=False)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def _torsions(texts: list[str]) -> list[list[int]]:
+    try:
+        return [[int(number) for number in text.split(",")] for text in texts]
+    except ValueError as error:
+        raise typer.BadParameter(f"a torsion is four numbers as 4,6,8,14: {error}") from error

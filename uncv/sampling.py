@@ -1,0 +1,331 @@
+"""Molecular dynamics of several walkers, biased or not: frames, series of u, and why each stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncv.bias import AdaptiveBias, Bias
+from uncv.cv import UncertaintyCV
+from uncv.data import Dataset
+from uncv.driver import Driver, Frame, StopEvent
+from uncv.errors import DataError
+from uncv.io import write
+from uncv.openmm import Plumed, create_system, driver_of, finish, replicate
+from uncv.stopping import StopChecker, StopRules
+from uncv.units import ANGSTROM_IN_NM, FS_IN_PS, KB_IN_KJ_PER_MOL_K
+
+if TYPE_CHECKING:
+    from openmm import app
+
+FloatArray = NDArray[np.float64]
+SMALL = 1000
+"""Particles up to which OpenMM's Reference platform is the quickest around a Python force."""
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Langevin dynamics of the walkers.
+
+    Parameters
+    ----------
+    temperature : float
+        In K.
+    timestep : float
+        In fs.
+    friction : float
+        In 1/ps.
+    hydrogen_mass : float or None
+        In amu; taken from the heavy neighbours.
+    steps : int
+        Steps of each walker.
+    stride : int
+        Steps between stored frames.
+    walkers : int
+        Number of walkers.
+    """
+
+    temperature: float = 300.0
+    timestep: float = 0.5
+    friction: float = 2.0
+    hydrogen_mass: float | None = None
+    steps: int = 1000
+    stride: int = 25
+    walkers: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "timestep", "friction", "steps", "stride", "walkers"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number")
+        if self.stride > self.steps:
+            raise ValueError(f"stride {self.stride} is longer than the run of {self.steps} steps")
+
+
+@dataclass(frozen=True)
+class SampledRun:
+    """What a run gave.
+
+    Attributes
+    ----------
+    frames : Dataset
+        Stored structures without labels; columns walker, step, energy (predicted, eV),
+        uncertainty, bias (eV) and stop_reason ('' but for the frames at which a walker stopped).
+    uncertainty, bias : numpy.ndarray
+        Series (T, W) at the stored steps; NaN where a walker was parked. Bias in eV.
+    stop_reasons : tuple of str
+        One for each stop.
+    walker_steps : int
+        Steps of all walkers together, those of parked walkers included.
+    reweightable : bool
+        Whether exp(+V/k_BT) gives equilibrium averages.
+    reason : str
+        Why not; '' if it is.
+    """
+
+    frames: Dataset
+    uncertainty: FloatArray
+    bias: FloatArray
+    stop_reasons: tuple[str, ...]
+    walker_steps: int
+    reweightable: bool
+    reason: str
+
+
+def sample(
+    topology: app.Topology,
+    starts: Dataset,
+    cv: UncertaintyCV,
+    *,
+    settings: SampleSettings | None = None,
+    bias: Bias | AdaptiveBias | None = None,
+    stop: StopRules | StopChecker | None = None,
+    plumed: str | Path | Plumed | None = None,
+    restart_pool: Dataset | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SampledRun:
+    """Run the walkers for a fixed number of steps.
+
+    A stopped walker is put back to a random frame of ``restart_pool`` with fresh velocities until
+    the steps are spent; the frame that stopped it is kept with the reason.
+
+    Parameters
+    ----------
+    topology : openmm.app.Topology
+        Of one walker.
+    starts : Dataset
+        Start structures, taken in turn; the bonds of stop rules are those of the first.
+    cv : UncertaintyCV
+        Potential and uncertainty.
+    settings : SampleSettings, optional
+        Of the dynamics.
+    bias : Bias or AdaptiveBias, optional
+        V(u).
+    stop : StopRules or StopChecker, optional
+        When a walker stops; values that are not finite always stop it. A checker, made by
+        `StopRules.prepare`, knows its bonds from a structure of your choice.
+    plumed : str, Path or Plumed, optional
+        PLUMED input.
+    restart_pool : Dataset, optional
+        Where stopped walkers begin again; the starts by default.
+    seed : int
+        Of velocities, noise and restarts.
+    out : str or Path, optional
+        A file for the frames (.extxyz or .npz).
+    progress : callable, optional
+        Called with steps done and steps in all.
+
+    Raises
+    ------
+    DataError
+        If there is no start structure or it does not fit the topology.
+    """
+    settings = settings or SampleSettings()
+    pool = starts if restart_pool is None or not len(restart_pool) else restart_pool
+    walkers = Walkers(topology, starts, cv, settings, bias, plumed, seed)
+    if stop is not None:
+        walkers.driver.checker = _checker(stop, starts, cv)
+    log = _Log(starts, settings.walkers)
+    random = np.random.default_rng([seed, 1])
+    for done in range(settings.stride, settings.steps + 1, settings.stride):
+        log.store(walkers.advance(settings.stride))
+        stopped = walkers.driver.stops[log.stops :]
+        log.stop(stopped)
+        for event in stopped:
+            walkers.restart(event.walker, pool.positions[random.integers(len(pool))], random)
+        if progress is not None:
+            progress(done, settings.steps)
+    walkers.close()
+    run = log.run(settings, *_reweightable(bias, plumed, walkers.driver))
+    if out is not None:
+        write(out, run.frames)
+    return run
+
+
+class Walkers:
+    """W copies of a molecule in one OpenMM context."""
+
+    def __init__(
+        self,
+        topology: app.Topology,
+        starts: Dataset,
+        cv: UncertaintyCV,
+        settings: SampleSettings,
+        bias: Bias | AdaptiveBias | None,
+        plumed: str | Path | Plumed | None,
+        seed: int,
+    ) -> None:
+        import openmm
+        from openmm import app, unit
+
+        atoms = topology.getNumAtoms()
+        if not len(starts) or starts.positions.shape[1] != atoms:
+            raise DataError(
+                f"the start structures are {len(starts)} frames of {starts.positions.shape[1]} "
+                f"atoms; expected at least one of {atoms}, as in the topology"
+            )
+        begin = starts.positions[np.arange(settings.walkers) % len(starts)] * ANGSTROM_IN_NM
+        everything, positions = replicate(topology, begin, settings.walkers)
+        system = create_system(
+            topology,
+            cv,
+            bias=bias,
+            plumed=_with_run(plumed, settings),
+            walkers=settings.walkers,
+            hydrogen_mass=settings.hydrogen_mass,
+        )
+        integrator = openmm.LangevinMiddleIntegrator(
+            settings.temperature, settings.friction, settings.timestep * FS_IN_PS
+        )
+        integrator.setRandomNumberSeed(1 + seed % (2**31 - 2))
+        name = "Reference" if system.getNumParticles() <= SMALL else "CPU"
+        platform = openmm.Platform.getPlatformByName(name)
+        self.simulation = app.Simulation(everything, system, integrator, platform)
+        self.simulation.context.setPositions(positions)
+        self.driver: Driver = driver_of(self.simulation)
+        self._walkers = settings.walkers
+        masses = [
+            system.getParticleMass(i).value_in_unit(unit.dalton)
+            for i in range(atoms)
+        ]
+        self._masses = np.array(masses)
+        # sqrt(k_B T / m) is in nm/ps when k_B T is in kJ/mol and m in amu.
+        self._spread = np.sqrt(KB_IN_KJ_PER_MOL_K * settings.temperature / self._masses)
+        random = np.random.default_rng([seed, 0])
+        velocities = np.concatenate([self._thermal(random) for _ in range(settings.walkers)])
+        self.simulation.context.setVelocities(velocities)
+
+    def advance(self, steps: int) -> Frame:
+        """Take steps and return the walkers where they now are."""
+        self.simulation.step(steps)
+        self.simulation.context.getState(energy=True)  # the next step reuses this evaluation
+        if self.driver.frame is None:
+            raise RuntimeError("the engine has not evaluated its forces; this is a bug in uncv")
+        return self.driver.frame
+
+    def restart(self, walker: int, positions: FloatArray, random: np.random.Generator) -> None:
+        """Put a walker to a structure (A, 3) in Å, with thermal velocities."""
+        context = self.simulation.context
+        state = context.getState(positions=True, velocities=True)
+        everywhere = state.getPositions(asNumpy=True)._value.reshape(self._walkers, -1, 3).copy()
+        velocities = state.getVelocities(asNumpy=True)._value.reshape(self._walkers, -1, 3).copy()
+        everywhere[walker] = positions * ANGSTROM_IN_NM
+        velocities[walker] = self._thermal(random)
+        self.driver.restart(walker)
+        context.setPositions(everywhere.reshape(-1, 3))
+        context.setVelocities(velocities.reshape(-1, 3))
+
+    def close(self) -> None:
+        """Write out what PLUMED holds back."""
+        finish(self.simulation)
+        self.driver.close()
+
+    def _thermal(self, random: np.random.Generator) -> FloatArray:
+        velocities = random.normal(size=(len(self._masses), 3)) * self._spread[:, None]
+        return velocities - self._masses @ velocities / self._masses.sum()
+
+
+class _Log:
+    """Frames and series as they come."""
+
+    def __init__(self, starts: Dataset, walkers: int) -> None:
+        self._like = starts[:1].without_labels()
+        self._walkers = walkers
+        self._series: list[Frame] = []
+        self._rows: list[tuple] = []
+        self._positions: list[FloatArray] = []
+        self._reasons: list[str] = []
+
+    @property
+    def stops(self) -> int:
+        """Number of stops so far."""
+        return len(self._reasons)
+
+    def store(self, frame: Frame) -> None:
+        """Keep the walkers that are active."""
+        self._series.append(frame)
+        for w in np.flatnonzero(frame.active):
+            row = (w, frame.step, frame.values.energy[w], frame.values.uncertainty[w], frame.bias[w])
+            self._rows.append((*row, ""))
+            self._positions.append(frame.positions[w])
+
+    def stop(self, events: list[StopEvent]) -> None:
+        """Keep the frames at which walkers stopped."""
+        for e in events:
+            self._reasons.append(e.reason)
+            self._rows.append((e.walker, e.step, e.energy, e.uncertainty, e.bias, e.reason))
+            self._positions.append(e.positions)
+
+    def run(self, settings: SampleSettings, reweightable: bool, reason: str) -> SampledRun:
+        """Return everything."""
+        names = ("walker", "step", "energy", "uncertainty", "bias", "stop_reason")
+        columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(names)
+        info = {name: np.array(column) for name, column in zip(names, columns, strict=True)}
+        atoms = self._like.positions.shape[1]
+        frames = Dataset(
+            self._like.numbers[0],
+            np.array(self._positions).reshape(-1, atoms, 3),
+            cell=self._like.cell[0],
+            pbc=self._like.pbc[0],
+            info=info,
+        )
+        hide = [np.where(f.active, 1.0, np.nan) for f in self._series]
+        return SampledRun(
+            frames,
+            np.array([f.values.uncertainty * h for f, h in zip(self._series, hide, strict=True)]),
+            np.array([f.bias * h for f, h in zip(self._series, hide, strict=True)]),
+            tuple(self._reasons),
+            settings.steps * settings.walkers,
+            reweightable,
+            reason,
+        )
+
+
+def _with_run(plumed: str | Path | Plumed | None, settings: SampleSettings) -> Plumed | None:
+    if plumed is None or isinstance(plumed, Plumed):
+        return plumed
+    return Plumed(plumed, settings.timestep * FS_IN_PS, settings.temperature)
+
+
+def _checker(stop: StopRules | StopChecker, starts: Dataset, cv: UncertaintyCV) -> StopChecker:
+    if isinstance(stop, StopChecker):
+        return stop
+    return stop.prepare(starts.numbers[0][starts.mask[0]], starts.positions[0], kind=cv.kind)
+
+
+def _reweightable(
+    bias: Bias | AdaptiveBias | None, plumed: object, driver: Driver
+) -> tuple[bool, str]:
+    if isinstance(bias, AdaptiveBias):
+        return False, "the adaptive bias has no potential"
+    if driver.stops:
+        return False, f"{len(driver.stops)} walkers were stopped and put back"
+    if plumed is not None:
+        return False, "PLUMED's bias may change in time: reweight by its own columns in COLVAR"
+    return True, ""
