@@ -1,33 +1,31 @@
 """The compiled part of uncv; all the rest is in pyproject.toml.
 
-The extension is a plain shared library, loaded by ctypes: it needs a C++17 compiler but no headers
-of Python or torch. Where it does not compile, uncv installs without it and runs in plain torch.
+The extensions are plain shared libraries, loaded by ctypes: they need a C++17 compiler but no
+headers of Python or torch. Where they do not compile, uncv installs without them and runs in plain
+torch. One source is compiled for any processor and for those with AVX2; ``uncv.models.kernel``
+takes what the machine can run.
 """
+
+import platform
 
 from setuptools import Extension, setup
 
-COMPILE = [
-    "-std=c++17",
-    "-O3",
-    # As fast as -ffast-math here, but not-a-number stays not-a-number and loading the library
-    # leaves the process's treatment of tiny numbers alone.
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-fno-signed-zeros",
-    "-fassociative-math",
-    "-freciprocal-math",
-    "-Wno-psabi",
-    "-pthread",
-]
+# Not -ffast-math: not-a-number must stay not-a-number, and linking with it would change how the
+# whole process treats tiny numbers.
+OPTIONS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-pthread"]
+VARIANTS = {"_kernel": []}
+if platform.machine() in ("x86_64", "AMD64"):
+    VARIANTS["_kernel_avx2"] = ["-mavx2", "-mfma"]
 
 setup(
     ext_modules=[
         Extension(
-            "uncv.models._kernel",
+            f"uncv.models.{name}",
             sources=["uncv/models/kernel.cpp"],
-            extra_compile_args=COMPILE,
+            extra_compile_args=OPTIONS + instructions,
             extra_link_args=["-pthread"],
             optional=True,
         )
+        for name, instructions in VARIANTS.items()
     ]
 )

@@ -113,9 +113,7 @@ def test_a_finished_campaign_is_not_run_again(finished):
 @pytest.mark.parametrize(
     ("stage", "number"), [("train", 1), ("sample", 1), ("train", 2), ("sample", 2), ("train", 3)]
 )
-def test_interrupted_anywhere_the_labels_in_the_end_are_the_same(
-    finished, tmp_path, stage, number
-):
+def test_interrupted_anywhere_the_labels_in_the_end_are_the_same(finished, tmp_path, stage, number):
     """An exception from the callback ends the campaign in the middle of a stage."""
 
     class Kill(Exception):
@@ -175,7 +173,7 @@ def test_a_larger_budget_continues_a_finished_campaign(finished, tmp_path):
     assert grown.labels == 14
     assert_same_labels(labels_of(tmp_path / "run"), labels_of(finished[0].directory))
     assert uncv.UncertaintyCV.load(grown.cv).fingerprint != ""
-    with pytest.raises(CampaignError, match="budget of 14 labels.*asks for 11; it can only grow"):
+    with pytest.raises(CampaignError, match=r"budget of 14 labels.*asks for 11; it can only grow"):
         learn(small, tmp_path / "run")
 
 
@@ -243,7 +241,7 @@ def test_when_every_label_fails_the_campaign_stops_with_the_reason(config, tmp_p
     from uncv.learning_rounds import first_frames
 
     work = a_round(config, tmp_path, fails=tuple(range(8)))
-    with pytest.raises(CampaignError, match="failed for all 8 frames of round 0.*no convergence"):
+    with pytest.raises(CampaignError, match=r"failed for all 8 frames of round 0.*no convergence"):
         work.label(first_frames(config, work.setup))
     assert not (tmp_path / "labelled.extxyz").exists()
 

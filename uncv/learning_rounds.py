@@ -37,6 +37,13 @@ from uncv.training import train
 from uncv.uncertainty import EnsembleUncertainty
 
 SPLITS = ("train", "valid", "calibration")
+_STOP_KINDS = {
+    "not finite": "not finite",
+    "were bonded": "stretched bond",
+    "Å apart": "short contact",
+    "force": "force",
+    "uncertainty": "uncertainty",
+}
 Report = Callable[[str, float], None]
 """Told the stage and how much of it is done (0 to 1); may raise to end the campaign there."""
 
@@ -329,11 +336,11 @@ def torsion_coverage(setup: Setup, frames: list[Dataset]) -> float | None:
 
 
 def kind_of_stop(reason: str) -> str:
-    """Return which rule a stop reason comes from."""
-    for word in ("uncertainty", "force", "bonded", "apart"):
-        if reason.startswith(word) or f" {word} " in reason:
-            return {"bonded": "stretched bond", "apart": "short contact"}.get(word, word)
-    return "not finite"
+    """Return which rule a stop reason comes from, for counting."""
+    for words, kind in _STOP_KINDS.items():
+        if words in reason:
+            return kind
+    return "other"
 
 
 def _bare(frames: Dataset) -> Dataset:

@@ -98,7 +98,11 @@ class PullBack(_Product):
 
     @staticmethod
     def vmap(
-        info: Any, dims: tuple[int | None, ...], cotangents: Tensor, vectors: Tensor, aev: Aev,
+        info: Any,
+        dims: tuple[int | None, ...],
+        cotangents: Tensor,
+        vectors: Tensor,
+        aev: Aev,
         graph: Graph,
     ) -> tuple[Tensor, int]:
         """Take a batch of cotangents as so many more of them (``is_grads_batched``)."""
@@ -106,7 +110,10 @@ class PullBack(_Product):
 
 
 class PushForward(_Product):
-    """Jv (K, N, D) of K tangents: ``PushForward.apply(tangents (K, P, 3), vectors, aev, graph)``."""
+    """Jv (K, N, D) of K tangents: ``PushForward.apply(tangents (K, P, 3), vectors, aev, graph)``.
+
+    Its backward pass is `PullBack`.
+    """
 
     @staticmethod
     def forward(tangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
@@ -129,7 +136,11 @@ class PushForward(_Product):
 
     @staticmethod
     def vmap(
-        info: Any, dims: tuple[int | None, ...], tangents: Tensor, vectors: Tensor, aev: Aev,
+        info: Any,
+        dims: tuple[int | None, ...],
+        tangents: Tensor,
+        vectors: Tensor,
+        aev: Aev,
         graph: Graph,
     ) -> tuple[Tensor, int]:
         """Take a batch of tangents as so many more of them (``is_grads_batched``)."""
@@ -142,8 +153,12 @@ def _gradients(value: Tensor, leaf: Tensor, weights: Tensor) -> Tensor:
 
 
 def _unbatched(
-    product: type[_Product], dims: tuple[int | None, ...], given: Tensor, vectors: Tensor,
-    aev: Aev, graph: Graph,
+    product: type[_Product],
+    dims: tuple[int | None, ...],
+    given: Tensor,
+    vectors: Tensor,
+    aev: Aev,
+    graph: Graph,
 ) -> tuple[Tensor, int]:
     if dims[0] is None or any(d is not None for d in dims[1:2]):
         raise ValueError(

@@ -45,9 +45,7 @@ struct Call {
 };
 
 // Width of the machine's vectors; setup.py compiles this file once for each.
-#if defined(__AVX512F__)
-constexpr int FLOATS = 8, DOUBLES = 8;
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
 constexpr int FLOATS = 8, DOUBLES = 4;
 #else
 constexpr int FLOATS = 4, DOUBLES = 2;
@@ -102,7 +100,7 @@ template <class T, int L> struct Maths {
     return load(out);
   }
 
-  // Sum over k = first, first + stride ... last of (sign x)^((k - first) / stride) / k!.
+  // Sum of (sign x)^n / k! over k = first + n stride <= last.
   template <int first, int stride, int last, int sign> static INLINE V series(V x) {
     constexpr T factor = T(1.0 / factorial(first));
     if constexpr (first + stride > last) return V{} + factor;
@@ -452,19 +450,18 @@ template <class T, int L, int task> class Worker : Maths<T, L> {
     step = in_place() ? call.atoms * width : row_width;
     for (Index k = 0; k < call.count; ++k) {
       if (task != PULL_BACK) std::memset(row + k * step, 0, size_t(row_width) * sizeof(T));
-      else if (!in_place()) copy_blocks(in + (k * call.atoms + atom) * width, row + k * step);
+      else if (!in_place()) copy_blocks(in + (k * call.atoms + atom) * width, row + k * step, true);
     }
   }
 
   void close_row(Index atom) {
     if (task == PULL_BACK || in_place()) return;
     for (Index k = 0; k < call.count; ++k)
-      copy_blocks(row + k * step, out + (k * call.atoms + atom) * width);
+      copy_blocks(row + k * step, out + (k * call.atoms + atom) * width, false);
   }
 
-  // Between a row with padded blocks and one without, whichever way.
-  void copy_blocks(const T *from, T *to) const {
-    const bool padding = to == row || (to > rows && to < rows + call.count * row_width);
+  // Into a row with padded blocks, or out of it.
+  void copy_blocks(const T *from, T *to, bool padding) const {
     const Index kinds = aev.species * (aev.species + 1) / 2;
     for (Index block = 0; block < aev.species + kinds * aev.shells; ++block) {
       const Index size = block < aev.species ? aev.radial : aev.angles;

@@ -149,7 +149,9 @@ def _run(
     vectors, begin, other_species = geometry
     _check(vectors, begin, other_species)
     vectors, begin, other_species = (
-        vectors.contiguous(), begin.contiguous(), other_species.contiguous()
+        vectors.contiguous(),
+        begin.contiguous(),
+        other_species.contiguous(),
     )
     status = library.call(
         packed.reference,
@@ -216,8 +218,13 @@ def _fresh(aev: Aev) -> _Packed:
         aev.species_pair.cpu().contiguous(),
     )
     constants = _Constants(
-        aev.species, *(len(value) for value in kept[:3]),
-        aev.radial_cutoff, aev.angular_cutoff, aev.radial_eta, aev.angular_eta, aev.zeta,
+        aev.species,
+        *(len(value) for value in kept[:3]),
+        aev.radial_cutoff,
+        aev.angular_cutoff,
+        aev.radial_eta,
+        aev.angular_eta,
+        aev.zeta,
         *(value.data_ptr() for value in kept),
     )
     return _Packed(byref(constants), aev.width, aev.radial_shifts.dtype, kept)
@@ -226,7 +233,9 @@ def _fresh(aev: Aev) -> _Packed:
 @cache
 def _library() -> _Library:
     here = Path(__file__).parent
-    files = [here / f"_kernel{suffix}" for suffix in EXTENSION_SUFFIXES]
+    fast = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    names = ("_kernel_avx2", "_kernel") if fast else ("_kernel",)
+    files = [here / (name + suffix) for name in names for suffix in EXTENSION_SUFFIXES]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
         return _Library(None, f"the compiled descriptor is not in {here}; {REMEDY}")
@@ -241,8 +250,18 @@ def _library() -> _Library:
             None, f"the compiled descriptor is of version {version}, not {VERSION}; {REMEDY}"
         )
     call.argtypes = (
-        POINTER(_Constants), c_int, c_int, c_int64, c_int64, c_int64,
-        c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_int64,
+        POINTER(_Constants),
+        c_int,
+        c_int,
+        c_int64,
+        c_int64,
+        c_int64,
+        c_void_p,
+        c_void_p,
+        c_void_p,
+        c_void_p,
+        c_void_p,
+        c_int64,
     )
     call.restype = c_int
     return _Library(call, "")

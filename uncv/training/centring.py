@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from uncv.training.networks import Networks
 
 
 class Centring(NamedTuple):
@@ -51,17 +53,24 @@ def fit_centring(described: Tensor, species: Tensor, count: int) -> Centring:
     return Centring(torch.stack(means), torch.stack(spreads))
 
 
-def centre(networks: nn.ModuleList, centring: Centring) -> None:
+def centre(networks: Networks, centring: Centring) -> None:
     """Change networks of bare descriptors into the equal ones of centred descriptors."""
     _shift(networks, centring.mean)
 
 
-def uncentre(networks: nn.ModuleList, centring: Centring) -> None:
+def uncentre(networks: Networks, centring: Centring) -> None:
     """Undo `centre`."""
     _shift(networks, -centring.mean)
 
 
-def _shift(networks: nn.ModuleList, means: Tensor) -> None:
+def scale_first_layers(networks: Networks, factors: Tensor) -> None:
+    """Multiply the weights of each element's first layer by a factor (S,)."""
+    with torch.no_grad():
+        for network, factor in zip(networks, factors.tolist(), strict=True):
+            network.first.weight.mul_(factor)
+
+
+def _shift(networks: Networks, means: Tensor) -> None:
     with torch.no_grad():
         for network, mean in zip(networks, means, strict=True):
             first = network.first

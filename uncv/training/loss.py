@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from uncv.training.frames import FrameBatch, LabelledFrames
+from uncv.training.networks import Networks
 from uncv.training.settings import TrainSettings
 
 
@@ -41,23 +42,29 @@ class SquaredErrors(NamedTuple):
 
 
 def predict(
-    networks: nn.ModuleList, scale: float, frames: LabelledFrames, batch: FrameBatch
+    networks: Networks, scale: float, frames: LabelledFrames, batch: FrameBatch
 ) -> Prediction:
     """Return energies, forces and stress, differentiable by the weights."""
-    values, slopes = zip(
-        *(net.value_and_slope(x) for net, x in zip(networks, batch.inputs, strict=True)),  # type: ignore[operator]
-        strict=True,
-    )
     order = torch.cat(batch.rows)
-    frame = batch.frame[order]
-    atomic = torch.cat(values, dim=1)
-    energies = atomic.new_zeros((atomic.shape[0], len(batch.ids))).index_add(1, frame, atomic)
+    if not (frames.forces or frames.strain):
+        atomic = torch.cat([n(x) for n, x in zip(networks, batch.inputs, strict=True)], dim=1)
+        nothing = atomic.new_zeros((len(atomic), len(order), 3))
+        energies = _of_frames(atomic, batch, order) * scale
+        return Prediction(energies, nothing, nothing[:, : len(batch.ids), :0])
+    both = [n.value_and_slope(x) for n, x in zip(networks, batch.inputs, strict=True)]
+    energies = _of_frames(torch.cat([b[0] for b in both], dim=1), batch, order)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order))
-    together = torch.cat(slopes, dim=1).index_select(1, back)
+    together = torch.cat([b[1] for b in both], dim=1).index_select(1, back)
     gradients, strains = frames.gradients(batch, together)
     stress = strains * (scale / batch.volumes[:, None])
     return Prediction(energies * scale, gradients * -scale, stress)
+
+
+def _of_frames(atomic: Tensor, batch: FrameBatch, order: Tensor) -> Tensor:
+    """Return the sum over each frame's atoms (M, B) of values (M, N) in another order of atoms."""
+    zeros = atomic.new_zeros((len(atomic), len(batch.ids)))
+    return zeros.index_add(1, batch.frame[order], atomic)
 
 
 def squared_errors(prediction: Prediction, batch: FrameBatch) -> SquaredErrors:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from uncv.training.centring import Centring
+from uncv.training.networks import (
+    Networks,
+    by_member,
+    copied_networks,
+    gradients_by_member,
+    parameters_by_member,
+)
 from uncv.training.settings import TrainSettings
 
 WARM_UP = 20
 """Steps over which the learning rate rises."""
-SPREAD_FACTOR = 2.0
 LAST_RATE = 0.01
 """Learning rate of the last step, in parts of the largest."""
 LARGEST_GRADIENT = 10.0
 """Norm to which the gradient of one member is cut."""
+FIRST_LAYER = 0.5
+"""Step of the first layer's weights over that of the others, for inputs of spread 1."""
+AVERAGING_START = 10.0
+"""Steps after which the running average is as long as the steps done so far over this."""
 
 
 class Optimiser:
@@ -26,8 +35,10 @@ class Optimiser:
 
     Parameters
     ----------
-    networks : torch.nn.ModuleList
-        Changed in place.
+    networks : list of ElementNetwork
+        Of centred descriptors, changed in place.
+    centring : Centring
+        The spread of the descriptors, which sets the steps of the first layers.
     settings : TrainSettings
         Learning rate, weight decay, averaging.
     steps : int
@@ -35,13 +46,16 @@ class Optimiser:
     """
 
     def __init__(
-        self, networks: nn.ModuleList, centring: Centring, settings: TrainSettings, steps: int
+        self, networks: Networks, centring: Centring, settings: TrainSettings, steps: int
     ) -> None:
-        self.networks = networks.requires_grad_(True)
-        self.averaged = copy.deepcopy(networks).requires_grad_(False)
-        self.best = copy.deepcopy(self.averaged)
-        self.members = networks[0].first.weight.shape[1]  # type: ignore[union-attr, index]
-        self.best_loss = torch.full((self.members,), math.inf, dtype=torch.float64)
+        self.networks = networks
+        self.averaged = copied_networks(networks)
+        self.best = copied_networks(networks)
+        for network in networks:
+            network.requires_grad_(True)
+        for network in self.averaged + self.best:
+            network.requires_grad_(False)
+        self.best_loss = torch.full((settings.members,), math.inf, dtype=torch.float64)
         self.settings, self.steps, self.step_count = settings, steps, 0
         self.adam = torch.optim.AdamW(self._groups(centring), fused=True)
 
@@ -62,31 +76,34 @@ class Optimiser:
             group["lr"] = self.learning_rate * group["factor"]
         self.adam.step()
         self.step_count += 1
-        kept = min(self.settings.averaging, self.step_count / (self.step_count + 10.0))
+        kept = min(self.settings.averaging, self.step_count / (self.step_count + AVERAGING_START))
         with torch.no_grad():
-            for mean, now in zip(
-                self.averaged.parameters(), self.networks.parameters(), strict=True
-            ):
-                mean.lerp_(now, 1.0 - kept)
+            for mean, now in zip(self.averaged, self.networks, strict=True):
+                for old, new in zip(mean.parameters(), now.parameters(), strict=True):
+                    old.lerp_(new, 1.0 - kept)
 
     def keep_best(self, losses: Tensor) -> bool:
         """Keep the averaged weights of every member whose loss (M,) is its lowest so far."""
         better = losses < self.best_loss
         self.best_loss = torch.where(better, losses, self.best_loss)
-        with torch.no_grad():
-            for best, now in zip(self.best.parameters(), self.averaged.parameters(), strict=True):
-                axis = self._member_axis(best)
-                shape = [1] * best.dim()
-                shape[axis] = self.members
-                best.copy_(torch.where(better.view(shape), now, best))
-        return bool(better.any())
+        if not bool(better.any()):
+            return False
+        best, averaged = parameters_by_member(self.best), parameters_by_member(self.averaged)
+        for old, new in zip(best, averaged, strict=True):
+            old.copy_(torch.where(by_member(better, old), new, old))
+        return True
+
+    def keep_last(self) -> None:
+        """Keep the averaged weights of all members as they are."""
+        for old, new in zip(self.best, self.averaged, strict=True):
+            old.load_state_dict(new.state_dict())
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as plain values and tensors."""
         return {
-            "networks": self.networks.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "best": self.best.state_dict(),
+            "networks": [n.state_dict() for n in self.networks],
+            "averaged": [n.state_dict() for n in self.averaged],
+            "best": [n.state_dict() for n in self.best],
             "best_loss": self.best_loss,
             "adam": self.adam.state_dict(),
             "step_count": self.step_count,
@@ -94,39 +111,29 @@ class Optimiser:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
-        self.networks.load_state_dict(state["networks"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.best.load_state_dict(state["best"])
+        for name in ("networks", "averaged", "best"):
+            for network, kept in zip(getattr(self, name), state[name], strict=True):
+                network.load_state_dict(kept)
         self.best_loss = state["best_loss"]
         self.adam.load_state_dict(state["adam"])
         self.step_count = state["step_count"]
 
     def _groups(self, centring: Centring) -> list[dict[str, Any]]:
-        """Return the parameters with their step sizes: that of a first layer per spread of input."""
+        """Return the parameters with the factors of their steps."""
         groups = []
         for network, spread in zip(self.networks, centring.spread.tolist(), strict=True):
             first = network.first.weight
             others = [p for p in network.parameters() if p is not first]
-            for parameters, factor in (([first], 1.0 / (SPREAD_FACTOR * spread)), (others, 1.0)):
+            for parameters, factor in (([first], FIRST_LAYER / spread), (others, 1.0)):
                 decay = self.settings.weight_decay / factor
                 groups.append({"params": parameters, "factor": factor, "weight_decay": decay})
         return groups
 
     def _clip(self) -> None:
-        parameters = list(self.networks.parameters())
-        total = torch.zeros(self.members, dtype=parameters[0].dtype)
-        for p in parameters:
-            if p.grad is not None:
-                axis = self._member_axis(p)
-                total += p.grad.square().sum(dim=[d for d in range(p.dim()) if d != axis])
-        factor = (LARGEST_GRADIENT / total.sqrt().clamp(min=1e-30)).clamp(max=1.0)
-        for p in parameters:
-            if p.grad is not None:
-                shape = [1] * p.dim()
-                shape[self._member_axis(p)] = self.members
-                p.grad *= factor.view(shape)
-
-    def _member_axis(self, parameter: Tensor) -> int:
-        """Return the axis of the members: the second of the shared first layer, else the first."""
-        inner = parameter.dim() == 3 and parameter.shape[0] != self.members
-        return 1 if inner else 0
+        gradients = gradients_by_member(self.networks)
+        squares = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients])
+        norms = squares.sum(dim=0).sqrt().clamp(min=1e-30)
+        factors = (LARGEST_GRADIENT / norms).clamp(max=1.0)
+        if bool((factors < 1.0).any()):
+            for gradient in gradients:
+                gradient *= by_member(factors, gradient)

@@ -10,10 +10,11 @@ import torch
 from uncv.data import Dataset, FloatArray
 from uncv.errors import DataError
 from uncv.models import AniPotential, AniSettings, load_potential
+from uncv.training.networks import networks_of, parameters_by_member
 from uncv.training.settings import TrainSettings
 
 SEED_STRIDE = 1_000_003
-"""Distance between the seeds of two members."""
+"""Distance between the seeds that two neighbouring seeds lead to."""
 
 
 def starting_potential(
@@ -62,10 +63,12 @@ def starting_potential(
 def first_members(potential: AniPotential, members: int) -> AniPotential:
     """Return a potential of its first members alone, with weights of its own."""
     smaller = AniPotential(replace(potential.settings, members=members)).to(potential.dtype)
-    state = potential.state_dict()
-    for name, value in smaller.state_dict().items():
-        shared_input = ".first.weight" in name  # members are its second axis
-        value.copy_(state[name][:, :members] if shared_input else state[name][:members])
+    sources = parameters_by_member(networks_of(potential))
+    with torch.no_grad():
+        for target, source in zip(
+            parameters_by_member(networks_of(smaller)), sources, strict=True
+        ):
+            target.copy_(source[:members])
     return smaller.requires_grad_(False)
 
 
@@ -99,9 +102,9 @@ def with_reference_energies(
     return changed.requires_grad_(False)
 
 
-def member_seed(seed: int, member: int) -> int:
-    """Return the seed of one member."""
-    return (seed * SEED_STRIDE + member) % 2**63
+def nested_seed(seed: int, index: int) -> int:
+    """Return the seed of one member, or of one epoch."""
+    return (seed * SEED_STRIDE + index) % 2**63
 
 
 def _scratch(data: Dataset, settings: TrainSettings, seed: int) -> AniPotential:
@@ -117,11 +120,13 @@ def _scratch(data: Dataset, settings: TrainSettings, seed: int) -> AniPotential:
     potential = AniPotential(shape)
     alone = AniPotential(replace(shape, members=1))
     for member in range(settings.members):
-        generator = torch.Generator().manual_seed(member_seed(seed, member))
-        for network, single in zip(potential.networks, alone.networks, strict=True):
-            single.initialise(generator)  # type: ignore[operator]
-            for target, source in zip(network.parameters(), single.parameters(), strict=True):
-                axis = 1 if target is network.first.weight else 0  # type: ignore[union-attr]
-                target.data.select(axis, member).copy_(source.data.select(axis, 0))
+        generator = torch.Generator().manual_seed(nested_seed(seed, member))
+        for network in networks_of(alone):
+            network.initialise(generator)
+        of_one = parameters_by_member(networks_of(alone))
+        of_all = parameters_by_member(networks_of(potential))
+        with torch.no_grad():
+            for target, source in zip(of_all, of_one, strict=True):
+                target[member] = source[0]
     potential.requires_grad_(False)
     return with_reference_energies(potential, data, np.zeros(len(data)))

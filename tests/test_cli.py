@@ -1,0 +1,292 @@
+"""The command line: help with units, JSON on standard output, exit codes, and the tiny demo."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import uncv
+from uncv.calibration import ConformalCalibrator
+from uncv.cli import app
+from uncv.config import dump_config, make_config
+from uncv.data import Dataset
+from uncv.errors import DataError
+from uncv.evaluation import errors, evaluate, spearman
+from uncv.oracles import OpenMMForceField
+
+AMBER = "amber14/protein.ff14SB.xml"
+COMMANDS = (
+    "demo", "learn", "train", "sample", "label", "select", "evaluate", "export", "analyze",
+    "doctor",
+)  # fmt: skip
+
+
+def run(*arguments, code=0):
+    """Run a command and return its result, having checked the exit code."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, f"{result.stdout}\n{result.stderr}\n{result.exception!r}"
+    return result
+
+
+def run_json(*arguments, code=0):
+    """Run a command with --json: standard output must be one JSON object and nothing else."""
+    return json.loads(run(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with labelled frames and a trained collective variable, made by the commands."""
+    path = tmp_path_factory.mktemp("cli")
+    from uncv.structures import alanine_dipeptide
+
+    _, start = alanine_dipeptide()
+    noise = 0.05 * np.random.default_rng(0).normal(size=(12, 22, 3))
+    uncv.write(path / "frames.extxyz", Dataset(start.numbers[0], start.positions + noise))
+    run("label", path / "frames.extxyz", "--out", path / "labelled.extxyz")
+    run(
+        "train", path / "labelled.extxyz", "--out", path / "cv.uncv", "--members", 2,
+        "--epochs", 3, "--seed", 1,
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    text = run(command, "--help").stdout
+    assert "--json" in text
+    assert "Usage" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "unit"), [("sample", "fs"), ("sample", "K"), ("label", "eV/Å"), ("analyze", "K")]
+)
+def test_help_names_units(command, unit):
+    assert unit in run(command, "--help").stdout
+
+
+def test_the_list_of_commands_is_complete():
+    assert {command.name or command.callback.__name__ for command in app.registered_commands} == {
+        *COMMANDS
+    }
+
+
+def test_label_writes_what_the_oracle_says(folder, alanine):
+    frames = uncv.read(folder / "frames.extxyz")
+    expected = OpenMMForceField(alanine.topology, AMBER).label(frames)
+    labelled = uncv.read(folder / "labelled.extxyz")
+    np.testing.assert_allclose(labelled.energy, expected.energy, atol=1e-12)
+
+
+def test_label_leaves_failed_frames_out_and_says_so(folder):
+    arguments = ("label", folder / "frames.extxyz", "--out", folder / "some.extxyz")
+    found = run_json(*arguments, "--max-force", 7.5, code=1)
+    assert found["labelled"] == len(uncv.read(folder / "some.extxyz"))
+    assert found["labelled"] + len(found["failed"]) == 12
+    assert 0 < found["labelled"] < 12
+    assert "the limit is 7.5 eV/Å" in found["failed"][0]
+
+
+def test_train_gives_the_same_for_the_same_seed(folder):
+    arguments = ("train", folder / "labelled.extxyz", "--members", 2, "--epochs", 3, "--seed", 1)
+    found = run_json(*arguments, "--out", folder / "again.uncv")
+    assert found["fingerprint"] == uncv.UncertaintyCV.load(folder / "cv.uncv").fingerprint
+    assert found["kind"] == "energy"
+
+
+def test_train_calibrates_on_frames_given_for_it(folder):
+    calibration = folder / "labelled.extxyz"
+    arguments = ("train", calibration, "--members", 2, "--epochs", 3, "--seed", 1, "--alpha", 0.2)
+    run(*arguments, "--out", folder / "c.uncv", "--calibration", calibration)
+    plain = uncv.UncertaintyCV.load(folder / "cv.uncv")
+    expected = ConformalCalibrator(0.2).fit(plain, uncv.read(calibration))
+    cv = uncv.UncertaintyCV.load(folder / "c.uncv")
+    assert cv.calibrator.factor == pytest.approx(expected.factor, rel=1e-9)
+
+
+def test_sample_writes_frames(folder):
+    arguments = ("sample", folder / "cv.uncv", "--steps", 4, "--stride", 2, "--walkers", 2)
+    found = run_json(*arguments, "--timestep", 0.1, "--out", folder / "run.npz")
+    frames = uncv.read(folder / "run.npz")
+    assert found["frames"] == len(frames) == 4
+    assert found["walker_steps"] == 8
+    assert found["reweightable"] is True
+
+
+def test_select_takes_frames_far_from_the_labelled_ones(folder):
+    frames = uncv.read(folder / "frames.extxyz")
+    uncv.write(folder / "known.extxyz", frames[:6])
+    options = ("--cv", folder / "cv.uncv", "--size", 3, "--train", folder / "known.extxyz")
+    found = run_json(
+        "select", folder / "frames.extxyz", *options, "--out", folder / "chosen.extxyz"
+    )
+    assert len(set(found["chosen"])) == 3
+    assert min(found["chosen"]) >= 6  # the first six are known already, at distance zero
+    np.testing.assert_allclose(
+        uncv.read(folder / "chosen.extxyz").positions, frames.positions[found["chosen"]]
+    )
+
+
+def test_select_by_uncertainty(folder):
+    cv = uncv.UncertaintyCV.load(folder / "cv.uncv")
+    values = cv.evaluate(uncv.read(folder / "frames.extxyz")).uncertainty
+    options = ("--cv", folder / "cv.uncv", "--size", 2, "--method", "top_u")
+    found = run_json("select", folder / "frames.extxyz", *options, "--out", folder / "t.extxyz")
+    assert found["chosen"] == np.argsort(-values)[:2].tolist()
+
+
+def test_evaluate_gives_errors_and_coverage(folder):
+    found = run_json("evaluate", folder / "cv.uncv", folder / "labelled.extxyz", "--alpha", 0.25)
+    cv, data = uncv.UncertaintyCV.load(folder / "cv.uncv"), uncv.read(folder / "labelled.extxyz")
+    said = cv.evaluate(data)
+    energy = 1000 * np.sqrt(np.mean(((said.energy - data.energy) / 22) ** 2))
+    force = np.sqrt(np.mean((said.forces - data.forces) ** 2))
+    assert found["errors"]["energy_rmse_mev_per_atom"] == pytest.approx(energy)
+    assert found["errors"]["force_rmse_ev_per_angstrom"] == pytest.approx(force)
+    inside = np.mean(np.abs(said.energy - data.energy) <= said.uncertainty)
+    assert found["coverage"]["share"] == pytest.approx(inside)
+    assert 0.0 <= found["exchangeable"]["share"] <= 1.0
+
+
+def test_too_few_frames_for_a_calibration_give_none(folder):
+    cv, data = uncv.UncertaintyCV.load(folder / "cv.uncv"), uncv.read(folder / "labelled.extxyz")
+    assert evaluate(cv, data, alpha=0.05).exchangeable is None
+
+
+def test_errors_are_zero_against_the_potential_itself(folder):
+    cv, data = uncv.UncertaintyCV.load(folder / "cv.uncv"), uncv.read(folder / "labelled.extxyz")
+    said = cv.potential.evaluate(data)
+    own = Dataset(
+        data.numbers, data.positions, energy=said.energies.mean(axis=0), forces=said.forces
+    )
+    assert errors(cv.potential, own) == pytest.approx((0.0, 0.0), abs=1e-12)
+    with pytest.raises(DataError, match="no energy"):
+        errors(cv.potential, data.without_labels())
+
+
+def test_rank_correlation_equals_scipys(rng):
+    from scipy.stats import spearmanr
+
+    first, second = rng.integers(0, 5, size=(2, 40)).astype(float)
+    assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
+    assert np.isnan(spearman(first, np.ones(40)))
+    with pytest.raises(DataError, match="at least 2 points"):
+        spearman(first[:1], second[:1])
+
+
+def test_export_writes_a_file_for_other_engines(folder):
+    from uncv.export import load_exported
+
+    like = folder / "frames.extxyz"
+    run("export", folder / "cv.uncv", "--like", like, "--out", folder / "cv.pt")
+    _, about = load_exported(folder / "cv.pt")
+    assert about["fingerprint"] == uncv.UncertaintyCV.load(folder / "cv.uncv").fingerprint
+
+
+def test_analyze_measures_and_draws(folder):
+    found = run_json("analyze", folder / "frames.extxyz", "--out", folder / "map.png")
+    angles = uncv.analysis.dihedrals(uncv.read(folder / "frames.extxyz"))
+    assert found["coverage"] == pytest.approx(uncv.analysis.coverage(angles))
+    assert (folder / "map.png").read_bytes().startswith(b"\x89PNG")
+    one = run_json("analyze", folder / "frames.extxyz", "--torsion", "4,6,8,14")
+    assert one["coverage"] == pytest.approx(uncv.analysis.coverage(angles[:, :1]))
+
+
+def test_learn_runs_a_configuration_and_continues_its_directory(tmp_path):
+    config = make_config(
+        {
+            "potential": {"members": 2, "hidden": (8,), "epochs": 2, "epochs_warm": 1},
+            "sampling": {"steps_per_round": 4, "stride": 2, "walkers": 2, "timestep_fs": 0.1},
+            "selection": {"batch_size": 2},
+            "budget": {"labels": 8, "initial_labels": 6},
+            "bias": {"kind": "none"},
+            "stop": {"max_force_ev_per_angstrom": None},
+        }
+    )
+    (tmp_path / "small.yaml").write_text(dump_config(config))
+    found = run_json("learn", tmp_path / "small.yaml")
+    assert (found["finished"], found["labels"]) == (True, 8)
+    assert found["directory"] == str(tmp_path / "small_run")
+    again = run("learn", tmp_path / "small_run")
+    assert "labels: 8" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("evaluate", "nowhere.uncv", "nowhere.extxyz"), 2, "nowhere.uncv"),
+        (("learn", "nowhere.yaml"), 2, "cannot be read"),
+        (("select", "a.extxyz"), 2, "Missing option"),
+        (("sample", "a.uncv", "--out", "b.npz", "--bias", "quadratic"), 2, "quadratic"),
+        (("analyze", "FRAMES", "--torsion", "4,6,8"), 1, "expected"),
+        (("analyze", "FRAMES", "--torsion", "a,b,c,d"), 2, "four numbers"),
+        (("label", "FRAMES", "--out", "x.extxyz", "--structure", "none.pdb"), 2, "neither a file"),
+        (("export", "FRAMES", "--like", "FRAMES", "--out", "x.pt"), 1, "frames.extxyz"),
+    ],
+)
+def test_mistakes_end_with_a_code_and_one_line(folder, arguments, code, message):
+    named = [str(folder / "frames.extxyz") if a == "FRAMES" else a for a in arguments]
+    result = run(*named, code=code)
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_key_is_answered_with_the_nearest(tmp_path):
+    (tmp_path / "c.yaml").write_text("sampling: {walker: 3}")
+    result = run("learn", tmp_path / "c.yaml", code=2)
+    assert "did you mean 'walkers'" in result.stderr.replace("\n", " ")
+
+
+def test_json_stands_for_values_that_are_not_finite(folder):
+    """One frame that fails leaves NaN in no output: JSON has no NaN."""
+    uncv.write(folder / "one.extxyz", uncv.read(folder / "labelled.extxyz")[[0, 0]])
+    found = run_json("evaluate", folder / "cv.uncv", folder / "one.extxyz")
+    assert found["spearman"] is None
+
+
+@pytest.mark.slow
+def test_doctor_reports_every_part():
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    found = json.loads(result.stdout)
+    assert result.exit_code == (0 if found["healthy"] else 1)
+    assert {"Python", "torch", "openmm", "PLUMED kernel"} <= {c["name"] for c in found["checks"]}
+
+
+@pytest.mark.slow
+def test_the_demo_writes_everything_it_promises(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNCV_QUICK", "1")
+    found = run_json("demo", "--out", tmp_path, "--seed", 3)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert found == summary
+    runs = summary["unbiased"], summary["biased"]
+    for one in runs:
+        assert one["labels"] == 14
+        assert one["energy_rmse_mev_per_atom"] > 0
+        assert 0 <= one["conformal_coverage_exchangeable"]["share"] <= 1
+        assert len(one["curve"]["labels"]) == len(one["curve"]["coverage"])
+    assert runs[0]["md_steps"] == runs[1]["md_steps"]
+    assert runs[0]["frames"] == runs[1]["frames"]
+    names = ["ramachandran", "coverage", "learning_curve", "parity", "uncertainty", "colvar"]
+    for name in names:
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(names)
+    assert "<script" not in page
+    assert page.count("<section>") == page.count("</section>") == len(names) + 1
+    labelled = uncv.read(tmp_path / "labelled.extxyz")
+    columns = {"run", "round", "walker", "step", "uncertainty", "stop_reason", "fingerprint"}
+    assert columns <= set(labelled.info)
+    assert len(labelled) == 28
+    first = [
+        labelled[np.flatnonzero(labelled.info["run"] == r)][:8] for r in ("unbiased", "biased")
+    ]
+    np.testing.assert_array_equal(first[0].energy, first[1].energy)
+    assert len(uncv.read(tmp_path / "candidates.extxyz")) > 0
+    assert "EXTRACV NAME=uncertainty" in (tmp_path / "plumed.dat").read_text()
+    colvar = np.loadtxt(tmp_path / "COLVAR")
+    assert colvar.shape[1] == 4
+    assert (tmp_path / "alanine_dipeptide.pt").stat().st_size > 0
+    uncv.UncertaintyCV.load(tmp_path / "alanine_dipeptide.uncv")
