@@ -22,6 +22,7 @@ from uncv.units import EV_IN_KJ_PER_MOL
 
 STRENGTH = 0.5
 TIMESTEP_PS = 0.00025
+FORCE = unit.kilojoule_per_mole / unit.nanometer
 
 
 def simulation(backend: str, integrator: openmm.Integrator) -> app.Simulation:
@@ -47,8 +48,9 @@ def agreement(frames: int) -> float:
         one.step(5)
         state = one.context.getState(positions=True, forces=True)
         two.context.setPositions(state.getPositions(asNumpy=True))
-        a = state.getForces(asNumpy=True)._value
-        b = two.context.getState(forces=True).getForces(asNumpy=True)._value
+        a = np.array(state.getForces(asNumpy=True).value_in_unit(FORCE))
+        other = two.context.getState(forces=True)
+        b = np.array(other.getForces(asNumpy=True).value_in_unit(FORCE))
         worst = max(worst, float(np.linalg.norm(a - b) / np.linalg.norm(a)))
     return worst
 

@@ -210,11 +210,11 @@ def scores(cv: Calibratable, data: Dataset) -> Scores:
     if _kind(cv) == "energy":
         data.require("energy")
         values = cv.evaluate(data)
-        residual = np.abs(data.energy - values.energy)
+        residual = np.abs(np.asarray(data.energy) - values.energy)
         return Scores(residual, values.uncertainty, np.arange(len(data)))
     data.require("forces")
     values = cv.evaluate(data)
-    residual = np.sqrt(np.mean((data.forces - values.forces) ** 2, axis=2))
+    residual = np.sqrt(np.mean((np.asarray(data.forces) - values.forces) ** 2, axis=2))
     mask = data.mask
     return Scores(residual[mask], values.atomic_uncertainty[mask], np.nonzero(mask)[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ from uncv.units import Kind
 
 FORMAT = "uncv-cv"
 VERSION = 1
-_CALIBRATORS = {"ConformalCalibrator": ConformalCalibrator, "GaussianCalibrator": GaussianCalibrator}
+_CALIBRATORS = {
+    "ConformalCalibrator": ConformalCalibrator,
+    "GaussianCalibrator": GaussianCalibrator,
+}
 
 
 class CVOutput(NamedTuple):
@@ -123,7 +126,7 @@ class UncertaintyCV:
         """'energy' (eV), 'force' (eV/Å) or 'dimensionless'."""
         if self.calibrator is not None and self.calibrator.kind is not None:
             return self.calibrator.kind
-        return self.uncertainty.kind
+        return cast(Kind, self.uncertainty.kind)
 
     @property
     def smooth(self) -> bool:
@@ -141,9 +144,7 @@ class UncertaintyCV:
 
     def __call__(self, batch: Batch, prepared: Any = None) -> CVOutput:
         """Return energy and uncertainty of a batch, differentiable in positions and cell."""
-        output = self.potential(
-            batch, prepared, member_forces=self.uncertainty.needs_member_forces
-        )
+        output = self.potential(batch, prepared, member_forces=self.uncertainty.needs_member_forces)
         mask = batch.numbers > 0
         values = self.uncertainty(output, mask).to(torch.float64)
         if self.calibrator is not None:
@@ -164,12 +165,11 @@ class UncertaintyCV:
             If the uncertainty does not depend on the positions.
         """
         parts = [self._evaluate(part) for part in chunks(data)] or [_empty(data)]
-        return CVResult(
-            *(
-                None if values[0] is None else np.concatenate(values)
-                for values in zip(*parts, strict=True)
-            )
-        )
+        joined: list[Any] = [
+            None if values[0] is None else np.concatenate(values)
+            for values in zip(*parts, strict=True)
+        ]
+        return CVResult(*joined)
 
     def _evaluate(self, data: Dataset) -> CVResult:
         periodic = bool(data.pbc.all())
@@ -236,15 +236,13 @@ class UncertaintyCV:
             raise FileFormatError(f"{path} is not a complete .uncv file: {error}") from error
         if potential.fingerprint != about["fingerprint"]:
             raise FileFormatError(
-                f"{path} holds potential {potential.fingerprint} but claims {about['fingerprint']}; "
-                "the file is damaged: write it again"
+                f"{path} holds potential {potential.fingerprint} but claims "
+                f"{about['fingerprint']}; the file is damaged: write it again"
             )
         return cls(potential, uncertainty, about["reduce"], calibrator)
 
 
-def gradient_of_uncertainty(
-    uncertainty: Tensor, leaves: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
+def gradient_of_uncertainty(uncertainty: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Return ∂(Σ u)/∂leaves.
 
     Raises
@@ -298,6 +296,4 @@ def _restore(about: dict[str, Any] | None) -> Calibrator | None:
 def _empty(data: Dataset) -> CVResult:
     atoms = data.positions.shape[1]
     per_atom = np.zeros((0, atoms, 3))
-    return CVResult(
-        np.zeros(0), per_atom, np.zeros((0, atoms)), np.zeros(0), per_atom, None, None
-    )
+    return CVResult(np.zeros(0), per_atom, np.zeros((0, atoms)), np.zeros(0), per_atom, None, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -117,20 +117,20 @@ class Dataset:
         if flat.any():
             raise DataError(
                 f"cells of frames {_some(np.flatnonzero(flat))} have no volume but are periodic; "
-                "give a full cell or pbc=False"
+                "give a full cell or pbc=[False] * 3"
             )
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, index: slice | ArrayLike) -> Dataset:
-        """Return the frames of a slice, an index array, a mask or one integer (a Dataset of one)."""
+        """Return the frames of a slice, index array, mask or one integer (a Dataset of one)."""
         if isinstance(index, (int, np.integer)):
             index = [range(len(self))[int(index)]]
         chosen = index if isinstance(index, slice) else np.asarray(index)
         if not isinstance(chosen, slice) and chosen.size == 0:
             chosen = np.zeros(0, dtype=np.int64)
-        taken = {
+        taken: dict[str, Any] = {
             f.name: None if getattr(self, f.name) is None else getattr(self, f.name)[chosen]
             for f in fields(self)
             if f.name != "info"
@@ -285,7 +285,7 @@ def _numbers(value: ArrayLike, frames: int, atoms: int) -> IntArray:
 
 
 def _per_frame(name: str, value: ArrayLike, frames: int, shape: tuple, dtype: type) -> NDArray:
-    array = np.asarray(value, dtype=dtype)
+    array: NDArray[Any] = np.asarray(value, dtype=dtype)
     if array.shape == shape:
         array = np.broadcast_to(array, (frames, *shape))
     if array.shape != (frames, *shape):

@@ -185,6 +185,7 @@ class Driver:
         self._unit = uncertainty_in_openmm(self.cv.kind)
         self._answer: tuple[float, FloatArray] = (0.0, np.zeros((0, 3)))
         self._seen: tuple[int, FloatArray, FloatArray | None] | None = None
+        self._counted = -1  # the last step that the window and the stop rules have looked at
         self._time: tuple[int, float] | None = None
         self._window = (
             Window(bias, region.numbers, region.walkers) if isinstance(bias, AdaptiveBias) else None
@@ -217,7 +218,7 @@ class Driver:
         if self._repeated(positions, box, step):
             return self._answer
         self._check_time(step, time)
-        new_step = self._seen is None or step != self._seen[0]
+        new_step, self._counted = step != self._counted, step
         all_walkers = self.region.split(positions) / ANGSTROM_IN_NM
         usable = self.active & np.isfinite(all_walkers).all(axis=(1, 2))
         walkers = self._with_stand_ins(all_walkers, usable)
@@ -225,6 +226,7 @@ class Driver:
         if cell is None:
             walkers = walkers - walkers.mean(axis=1, keepdims=True)
         values = self._step.forward(walkers, cell)
+        usable &= np.isfinite(values.energy) & np.isfinite(values.uncertainty)
         bias, forces, extra = self._forces(values, usable, new_step, (positions, box, step))
         frame = Frame(step, walkers, cell, values, bias, usable)
         self._stop(frame, forces, usable, new_step)
@@ -271,7 +273,7 @@ class Driver:
                 "a run with PLUMED cannot be checkpointed yet; continue it by PLUMED's RESTART"
             )
         listed = self._step.listed_at()
-        kept: dict[str, NDArray] = {"active": self.active}
+        kept: dict[str, NDArray] = {"active": self.active, "counted": np.array(self._counted)}
         if listed is not None:
             kept["listed"] = listed
             kept["listed_cell"] = self._step.listed_cell()
@@ -282,7 +284,7 @@ class Driver:
     def restore(self, kept: dict[str, NDArray]) -> None:
         """Take up the state that `state` gave."""
         self.active = np.array(kept["active"], dtype=bool)
-        self._seen, self._time = None, None
+        self._seen, self._time, self._counted = None, None, int(kept["counted"])
         if "listed" in kept:
             self._step.list_at(kept["listed"], kept["listed_cell"])
         if self._window is not None:
@@ -292,7 +294,7 @@ class Driver:
     def _repeated(self, positions: FloatArray, box: FloatArray | None, step: int) -> bool:
         if self._seen is None or self._seen[0] != step:
             return False
-        seen_step, seen, seen_box = self._seen
+        _, seen, seen_box = self._seen
         same_box = box is None or (seen_box is not None and np.array_equal(box, seen_box))
         return same_box and np.array_equal(positions, seen)
 
@@ -324,7 +326,7 @@ class Driver:
         new_step: bool,
         seen: tuple[FloatArray, FloatArray | None, int],
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        """Return bias (W,) in eV, forces of the model (W, A, 3) in eV/Å, and PLUMED's in kJ/mol/nm."""
+        """Return bias (W,) in eV, forces of the model in eV/Å, and PLUMED's in kJ/mol/nm."""
         weight = usable.astype(np.float64)
         if self._window is not None:
             return np.zeros(len(weight)), self._adaptive(self._window, usable, new_step), None
@@ -338,9 +340,7 @@ class Driver:
             extra = np.zeros((self.region.particles, 3))
             for walker, answer in answers.items():
                 bias[walker] += answer.bias / EV_IN_KJ_PER_MOL
-                slope[walker] += (
-                    answer.derivatives["uncertainty"] * self._unit / EV_IN_KJ_PER_MOL
-                )
+                slope[walker] += answer.derivatives["uncertainty"] * self._unit / EV_IN_KJ_PER_MOL
                 weight[walker] += answer.derivatives["energy"]
                 extra[self._particles(walker)] += answer.forces
         return bias, self._step.forces(slope, weight), extra
@@ -353,7 +353,7 @@ class Driver:
     ) -> dict[int, PlumedForces]:
         positions, box, step = seen
         answers = {}
-        for walker in np.flatnonzero(usable):
+        for walker in np.flatnonzero(usable).tolist():
             gate = self.gates[walker]
             answer = gate.begin(step, positions[self._particles(walker)], box)
             if answer is None:
@@ -363,30 +363,27 @@ class Driver:
                         "energy": float(values.energy[walker]) * EV_IN_KJ_PER_MOL,
                     }
                 )
-            answers[int(walker)] = answer
+            answers[walker] = answer
         return answers
 
     def _particles(self, walker: int) -> slice:
         each = self.region.particles // self.region.walkers
         return slice(walker * each, (walker + 1) * each)
 
-    def _adaptive(
-        self, window: Window, usable: NDArray[np.bool_], new_step: bool
-    ) -> FloatArray:
+    def _adaptive(self, window: Window, usable: NDArray[np.bool_], new_step: bool) -> FloatArray:
         of_u, of_energy = (g.numpy() for g in self._step.gradients())
-        force, gradient = -of_energy, window.weights * of_u
+        force = -of_energy
         if new_step:
-            window.push(force, gradient, usable)
+            window.push(force, of_u, usable)
         c = (window.bias.strength * window.coefficient())[:, None, None]
-        return (force + c * gradient) * usable[:, None, None]
+        return (force + c * window.weights * of_u) * usable[:, None, None]
 
     def _stop(
         self, frame: Frame, forces: FloatArray, usable: NDArray[np.bool_], new_step: bool
     ) -> None:
         """Park walkers that a rule, or a value that is not finite, stops; their forces become 0."""
         values = frame.values
-        sound = np.isfinite(values.energy) & np.isfinite(values.uncertainty)
-        sound &= np.isfinite(forces).all(axis=(1, 2)) & usable
+        sound = usable & np.isfinite(forces).all(axis=(1, 2))
         reasons = np.where(sound, "", "energy, force or position is not finite").astype(object)
         if self.checker is not None and new_step:
             checked = self.checker.check(

@@ -1,4 +1,4 @@
-"""The exceptions a caller of uncv may want to catch; each message says what, expected, found, remedy."""
+"""The exceptions a caller may want to catch; messages say what, expected, found, remedy."""
 
 from __future__ import annotations
 

@@ -40,6 +40,8 @@ class ScriptedCV(nn.Module):
     order: Tensor
     back: Tensor
     reference: Tensor
+    species: Tensor
+    lowest: Tensor
 
     def __init__(
         self, cv: UncertaintyCV, numbers: ArrayLike, *, walkers: int, periodic: bool
@@ -132,8 +134,16 @@ class NoBias(Bias):
 class TorchForceModule(nn.Module):
     """What TorchForce calls: positions in nm to one energy in kJ/mol (or u in OpenMM's units)."""
 
+    atoms: Tensor
+
     def __init__(
-        self, scripted: nn.Module, bias: nn.Module, output: Output, unit: float, atoms: Tensor, particles: int
+        self,
+        scripted: ScriptedCV,
+        bias: nn.Module,
+        output: Output,
+        unit: float,
+        atoms: Tensor,
+        particles: int,
     ) -> None:
         super().__init__()
         self.register_buffer("atoms", atoms)
@@ -165,6 +175,7 @@ class TorchForceModule(nn.Module):
         box = torch.zeros((3, 3), dtype=torch.float64, device=positions.device)
         return self._value(positions, box)
 
+    @torch.jit.export
     def evaluate(self, positions: Tensor, cell: Tensor) -> Tuple[Tensor, Tensor, Tensor]:  # noqa: UP006
         """Return energies (W,) in eV, u (W,) and atomic uncertainties, from Å."""
         return self.cv(positions, cell)
@@ -230,7 +241,6 @@ def script(
     chosen = torch.arange(count) if atoms is None else torch.as_tensor(np.asarray(atoms))
     module = family(core, NoBias() if bias is None else bias, output, unit, chosen, count)
     module.requires_grad_(False)
-    TorchForceModule.evaluate = torch.jit.export(TorchForceModule.evaluate)
     return torch.jit.script(module.eval())
 
 

@@ -147,4 +147,6 @@ def _same_campaign(before: CampaignConfig, now: CampaignConfig, path: Path) -> N
 def _flat(config: CampaignConfig) -> dict[str, Any]:
     values = config.model_dump()
     sections = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
-    return {f"{k}.{n}".rstrip("."): v for k, section in sections.items() for n, v in section.items()}
+    return {
+        f"{k}.{n}".rstrip("."): v for k, section in sections.items() for n, v in section.items()
+    }

@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 
 from uncv.errors import EngineError
 
-UNTOUCHED = {"CMMotionRemover", "MonteCarloBarostat", "MonteCarloAnisotropicBarostat",
-             "MonteCarloFlexibleBarostat", "MonteCarloMembraneBarostat", "AndersenThermostat"}  # fmt: skip
+UNTOUCHED = {
+    "AndersenThermostat",
+    "CMMotionRemover",
+    "MonteCarloAnisotropicBarostat",
+    "MonteCarloBarostat",
+    "MonteCarloFlexibleBarostat",
+    "MonteCarloMembraneBarostat",
+}
 PAIR_LIMIT = 2000
 """Atoms in a region; the exceptions that switch off its nonbonded terms grow with the square."""
 
@@ -37,9 +43,11 @@ def embed(system: openmm.System, atoms: NDArray[np.int64]) -> openmm.System:
         If the System has a force whose terms cannot be told apart, or the region is too large.
     """
     if len(atoms) > PAIR_LIMIT:
-        raise EngineError(f"the region has {len(atoms)} atoms; at most {PAIR_LIMIT} can be embedded")
+        raise EngineError(
+            f"the region has {len(atoms)} atoms; at most {PAIR_LIMIT} can be embedded"
+        )
     copy = openmm.XmlSerializer.clone(system)
-    region = set(int(i) for i in atoms)
+    region = set(atoms.tolist())
     for index in reversed(range(copy.getNumConstraints())):
         one, two, _ = copy.getConstraintParameters(index)
         if one in region and two in region:
@@ -103,9 +111,7 @@ def _nonbonded(force: openmm.NonbondedForce, region: set[int]) -> None:
 
 
 def _custom_nonbonded(force: openmm.CustomNonbondedForce, region: set[int]) -> None:
-    known = {
-        frozenset(force.getExclusionParticles(k)) for k in range(force.getNumExclusions())
-    }
+    known = {frozenset(force.getExclusionParticles(k)) for k in range(force.getNumExclusions())}
     for pair in combinations(sorted(region), 2):
         if frozenset(pair) not in known:
             force.addExclusion(*pair)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import openmm
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from openmm import app, unit
 
 from uncv.bias import AdaptiveBias, Bias
@@ -25,7 +25,7 @@ from uncv.errors import EngineError
 from uncv.mixed import embed
 from uncv.plumed import PlumedDriver, PlumedSettings, StepGate
 from uncv.step import FusedStep
-from uncv.units import EV_IN_KJ_PER_MOL, FORCE_IN_OPENMM, uncertainty_in_openmm
+from uncv.units import EV_IN_KJ_PER_MOL, uncertainty_in_openmm
 
 Backend = Literal["python", "torchforce"]
 BAROSTATS = ("MonteCarloBarostat", "MonteCarloAnisotropicBarostat", "MonteCarloMembraneBarostat",
@@ -102,10 +102,13 @@ def create_system(
     ElementError
         If the potential does not know an element.
     """
-    _check_request(cv, bias, plumed, walkers, backend, atoms, system, hydrogen_mass)
+    _check_region(walkers, atoms, system, hydrogen_mass)
+    _check_bias(cv, bias, plumed, backend)
     region = _region(topology, atoms, walkers, _periodic(topology, system))
-    made = _empty_system(topology, walkers, hydrogen_mass) if system is None else embed(
-        system, np.arange(region.particles) if atoms is None else np.asarray(atoms)
+    made = (
+        _empty_system(topology, walkers, hydrogen_mass)
+        if system is None
+        else embed(system, np.arange(region.particles) if atoms is None else np.asarray(atoms))
     )
     if made.getNumParticles() != region.particles:
         raise EngineError(
@@ -205,7 +208,9 @@ def remove_center_of_mass_motion(context: openmm.Context, walkers: int) -> None:
     state = context.getState(velocities=True)
     velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
     system = context.getSystem()
-    masses = np.array([system.getParticleMass(i)._value for i in range(len(velocities))])
+    masses = np.array(
+        [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(len(velocities))]
+    )
     mass = masses.reshape(walkers, -1, 1)
     by_walker = velocities.reshape(walkers, -1, 3)
     drift = (mass * by_walker).sum(axis=1, keepdims=True) / mass.sum(axis=1, keepdims=True)
@@ -241,7 +246,7 @@ def save_checkpoint(simulation: app.Simulation, path: str | Path) -> None:
     path = Path(path)
     scratch = path.with_name(path.name + ".part")
     with scratch.open("wb") as file:
-        np.savez(file, openmm=np.frombuffer(context, dtype=np.uint8), **driver.state())
+        np.savez(file, openmm=np.frombuffer(context, dtype=np.uint8), **driver.state())  # type: ignore[arg-type]
     scratch.replace(path)
 
 
@@ -298,18 +303,12 @@ def _read(
     return positions, state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
 
 
-def _check_request(
-    cv: UncertaintyCV,
-    bias: Bias | AdaptiveBias | None,
-    plumed: Any,
+def _check_region(
     walkers: int,
-    backend: str,
     atoms: Sequence[int] | None,
     system: openmm.System | None,
     hydrogen_mass: float | None,
 ) -> None:
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend {backend!r} is unknown; expected one of {get_args(Backend)}")
     if walkers < 1:
         raise ValueError(f"walkers is {walkers}; expected at least 1")
     if walkers > 1 and (atoms is not None or system is not None):
@@ -320,15 +319,22 @@ def _check_request(
         )
     if hydrogen_mass is not None and system is not None:
         raise EngineError("the masses are those of system=; set hydrogenMass when creating it")
+
+
+def _check_bias(
+    cv: UncertaintyCV,
+    bias: Bias | AdaptiveBias | None,
+    plumed: str | Path | Plumed | None,
+    backend: str,
+) -> None:
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend {backend!r} is unknown; expected one of {get_args(Backend)}")
     if bias is not None and not isinstance(bias, Bias | AdaptiveBias):
         raise TypeError(f"bias is a {type(bias).__name__}; expected a bias of uncv.bias")
+    if bias is not None or plumed is not None:
+        _check_smooth(cv)
     if isinstance(bias, AdaptiveBias) and plumed is not None:
         raise EngineError("the adaptive bias has no potential and cannot be combined with PLUMED")
-    if (bias is not None or plumed is not None) and not cv.smooth:
-        raise EngineError(
-            f"reduction {cv.reduce!r} has a gradient that jumps; bias by 'softmax' or 'mean' and "
-            "keep 'max' for stopping"
-        )
     if backend == "torchforce" and plumed is not None:
         raise EngineError(
             "TorchForce cannot take dV/du from PLUMED; use backend='python' with plumed="
@@ -337,9 +343,18 @@ def _check_request(
         raise EngineError("TorchForce cannot hold the adaptive bias's window; use backend='python'")
 
 
+def _check_smooth(cv: UncertaintyCV) -> None:
+    if not cv.smooth:
+        raise EngineError(
+            f"reduction {cv.reduce!r} has a gradient that jumps; bias by 'softmax' or 'mean' and "
+            "keep 'max' for stopping"
+        )
+
+
 def _check_system(system: openmm.System, driver: Driver) -> None:
     barostat = next(
-        (f.__class__.__name__ for f in system.getForces() if f.__class__.__name__ in BAROSTATS), None
+        (f.__class__.__name__ for f in system.getForces() if f.__class__.__name__ in BAROSTATS),
+        None,
     )
     if barostat is None:
         return
@@ -443,6 +458,8 @@ def _single_force(
 ) -> openmm.Force:
     if backend not in get_args(Backend):
         raise ValueError(f"backend {backend!r} is unknown; expected one of {get_args(Backend)}")
+    if output == "uncertainty":
+        _check_smooth(cv)
     region = _region(
         topology, atoms, 1, _periodic(topology, None) if periodic is None else periodic
     )

@@ -81,7 +81,7 @@ class Potential(Protocol):
         """A hash of everything that determines its values."""
 
     def prepare(self, batch: Batch, skin: float = 0.0) -> Any:
-        """Return what may be kept until an atom has moved by skin/2 (Å): neighbours and the like."""
+        """Return what holds until an atom has moved by skin/2 (Å): neighbours and the like."""
 
     def __call__(
         self, batch: Batch, prepared: Any = None, *, member_forces: bool = False
@@ -99,7 +99,7 @@ class Oracle(Protocol):
     """A reference that labels structures."""
 
     def label(self, frames: Dataset) -> Dataset:
-        """Return the frames with energy (eV) and forces (eV/Å); failed ones as NaN with a reason."""
+        """Return the frames with energy (eV) and forces (eV/Å); failed as NaN with a reason."""
 
 
 class Uncertainty(Protocol):

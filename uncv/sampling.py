@@ -1,11 +1,11 @@
-"""Molecular dynamics of several walkers, biased or not: frames, series of u, and why each stopped."""
+"""Molecular dynamics of several walkers, biased or not: frames, series of u, reasons to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,10 +210,7 @@ class Walkers:
         self.simulation.context.setPositions(positions)
         self.driver: Driver = driver_of(self.simulation)
         self._walkers = settings.walkers
-        masses = [
-            system.getParticleMass(i).value_in_unit(unit.dalton)
-            for i in range(atoms)
-        ]
+        masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(atoms)]
         self._masses = np.array(masses)
         # sqrt(k_B T / m) is in nm/ps when k_B T is in kJ/mol and m in amu.
         self._spread = np.sqrt(KB_IN_KJ_PER_MOL_K * settings.temperature / self._masses)
@@ -233,8 +230,8 @@ class Walkers:
         """Put a walker to a structure (A, 3) in Å, with thermal velocities."""
         context = self.simulation.context
         state = context.getState(positions=True, velocities=True)
-        everywhere = state.getPositions(asNumpy=True)._value.reshape(self._walkers, -1, 3).copy()
-        velocities = state.getVelocities(asNumpy=True)._value.reshape(self._walkers, -1, 3).copy()
+        everywhere = self._by_walker(state.getPositions(asNumpy=True))
+        velocities = self._by_walker(state.getVelocities(asNumpy=True))
         everywhere[walker] = positions * ANGSTROM_IN_NM
         velocities[walker] = self._thermal(random)
         self.driver.restart(walker)
@@ -245,6 +242,12 @@ class Walkers:
         """Write out what PLUMED holds back."""
         finish(self.simulation)
         self.driver.close()
+
+    def _by_walker(self, values: Any) -> FloatArray:
+        from openmm import unit
+
+        plain = values.value_in_unit_system(unit.md_unit_system)
+        return np.array(plain).reshape(self._walkers, -1, 3)
 
     def _thermal(self, random: np.random.Generator) -> FloatArray:
         velocities = random.normal(size=(len(self._masses), 3)) * self._spread[:, None]
@@ -271,7 +274,13 @@ class _Log:
         """Keep the walkers that are active."""
         self._series.append(frame)
         for w in np.flatnonzero(frame.active):
-            row = (w, frame.step, frame.values.energy[w], frame.values.uncertainty[w], frame.bias[w])
+            row = (
+                w,
+                frame.step,
+                frame.values.energy[w],
+                frame.values.uncertainty[w],
+                frame.bias[w],
+            )
             self._rows.append((*row, ""))
             self._positions.append(frame.positions[w])
 

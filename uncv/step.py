@@ -1,8 +1,8 @@
-"""One evaluation a step: energy, u and the gradient of E + V(u) from one forward and one backward.
+"""One evaluation a step: energy, u and ∇(E + V(u)) from one forward and one backward.
 
-An engine asks in two halves: `FusedStep.forward` gives energy and u; then, when the bias (or PLUMED)
-has said how V changes with u, `FusedStep.forces` takes the one vector-Jacobian product with both
-cotangents at once. Walkers of one molecule are the frames of one batch.
+An engine asks in two halves: `FusedStep.forward` gives energy and u; then, when the bias (or
+PLUMED) has said how V changes with u, `FusedStep.forces` takes the one vector-Jacobian product
+with both cotangents at once. Walkers of one molecule are the frames of one batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from uncv.data import Batch
 
 FloatArray = NDArray[np.float64]
 SKIN = 0.6
-"""Extra distance of the neighbour lists in Å; they are kept until an atom has moved by half of it."""
+"""Extra distance of the neighbour lists in Å; kept until an atom has moved by half of it."""
 
 
 class StepValues(NamedTuple):
@@ -97,8 +97,10 @@ class FusedStep:
         if cell is None:
             positions = positions - positions.mean(axis=1, keepdims=True)
         leaf = torch.from_numpy(np.ascontiguousarray(positions)).requires_grad_()
-        box = torch.zeros(3, 3, dtype=torch.float64) if cell is None else torch.from_numpy(
-            np.ascontiguousarray(cell, dtype=np.float64)
+        box = (
+            torch.zeros(3, 3, dtype=torch.float64)
+            if cell is None
+            else torch.from_numpy(np.ascontiguousarray(cell, dtype=np.float64))
         )
         batch = Batch(self._numbers, leaf, box.expand(len(leaf), 3, 3), self._pbc)
         out = self.cv(batch, self._neighbours(batch))

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, NamedTuple  # noqa: UP035  TorchScript wants typing's List
+from typing import Any, NamedTuple
 
 import torch
 from ase.data import chemical_symbols
@@ -20,8 +20,8 @@ from uncv.errors import ElementError
 from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.derivatives import evaluate_in_chunks, member_gradients
 from uncv.models.descriptor import KernelDescriptor
-from uncv.models.networks import ElementNetwork
 from uncv.models.neighbours import pair_vectors
+from uncv.models.networks import ElementNetwork
 from uncv.protocols import Evaluation, MemberOutput
 
 
@@ -83,7 +83,7 @@ class Prepared(NamedTuple):
     """
 
     graph: Graph
-    rows: List[Tensor]  # noqa: UP006
+    rows: list[Tensor]
     back: Tensor
 
 
@@ -156,7 +156,9 @@ class AniPotential(nn.Module):
     @classmethod
     def from_metadata(cls, metadata: dict) -> AniPotential:
         """Make a potential of these settings, weights zero."""
-        aev = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["aev"].items()}
+        aev: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in metadata["aev"].items()
+        }
         return cls(
             AniSettings(
                 elements=tuple(metadata["elements"]),
@@ -195,12 +197,10 @@ class AniPotential(nn.Module):
     def arrange(
         self, species: Tensor, positions: Tensor, cell: Tensor, pbc: Tensor, skin: float
     ) -> Prepared:
-        """Return the same from species indices; TorchScript compiles this one."""
+        """Return the same from species indices."""
         graph = self.aev.graph(species, positions, cell, pbc, skin)
         flat = species.reshape(-1)
-        rows: List[Tensor] = []  # noqa: UP006
-        for index in range(len(self.networks)):
-            rows.append((flat == index).nonzero().squeeze(1))
+        rows = [(flat == index).nonzero().squeeze(1) for index in range(len(self.networks))]
         order = torch.cat(rows)
         back = torch.full_like(flat, order.shape[0])
         back[order] = torch.arange(order.shape[0], device=flat.device)
@@ -229,11 +229,12 @@ class AniPotential(nn.Module):
         forces = member_gradients(energies, batch.positions) if member_forces else None
         return MemberOutput(energies, atomic, described.view(frames, atoms, -1), forces)
 
-    def atomic_energies(self, described: Tensor, rows: List[Tensor], back: Tensor) -> Tensor:  # noqa: UP006
+    def atomic_energies(self, described: Tensor, rows: list[Tensor], back: Tensor) -> Tensor:
         """Return the energies of all atoms (M, F·A), float64, eV, from their descriptors."""
-        parts: List[Tensor] = []  # noqa: UP006
-        for index, network in enumerate(self.networks):
-            parts.append(network(described.index_select(0, rows[index])))
+        parts = [
+            network(described.index_select(0, row))
+            for network, row in zip(self.networks, rows, strict=True)
+        ]
         parts.append(described.new_zeros((parts[0].shape[0], 1)))  # where padding points to
         return torch.cat(parts, dim=1).index_select(1, back).to(torch.float64) * self.scale
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ def evaluate_in_chunks(
     parts = [_evaluate(potential, part, member_forces) for part in chunks(data)]
     if not parts:
         parts = [_empty(potential, data, member_forces)]
-    joined = []
+    joined: list[Any] = []
     for name in Evaluation._fields:
         values = [getattr(p, name) for p in parts]
         axis = 1 if name in ("energies", "member_forces") else 0

@@ -20,7 +20,8 @@ class KernelDescriptor(torch.autograd.Function):
 
     The backward pass is one product with the transposed Jacobian. If it has to be differentiated
     itself (``create_graph``), ``Aev.forward`` and autograd take over; `PullBack` and
-    `PushForward` avoid that where vectors need no second derivative.
+    `PushForward` avoid that where vectors need no second derivative. Many gradients at once are
+    `PullBack` of many cotangents, not ``is_grads_batched``.
     """
 
     @staticmethod
@@ -96,18 +97,6 @@ class PullBack(_Product):
         (vectors,) = ctx.saved_tensors
         return PushForward.apply(tangents, vectors, ctx.aev, ctx.graph), None, None, None
 
-    @staticmethod
-    def vmap(
-        info: Any,
-        dims: tuple[int | None, ...],
-        cotangents: Tensor,
-        vectors: Tensor,
-        aev: Aev,
-        graph: Graph,
-    ) -> tuple[Tensor, int]:
-        """Take a batch of cotangents as so many more of them (``is_grads_batched``)."""
-        return _unbatched(PullBack, dims, cotangents, vectors, aev, graph)
-
 
 class PushForward(_Product):
     """Jv (K, N, D) of K tangents: ``PushForward.apply(tangents (K, P, 3), vectors, aev, graph)``.
@@ -134,37 +123,7 @@ class PushForward(_Product):
         (vectors,) = ctx.saved_tensors
         return PullBack.apply(cotangents, vectors, ctx.aev, ctx.graph), None, None, None
 
-    @staticmethod
-    def vmap(
-        info: Any,
-        dims: tuple[int | None, ...],
-        tangents: Tensor,
-        vectors: Tensor,
-        aev: Aev,
-        graph: Graph,
-    ) -> tuple[Tensor, int]:
-        """Take a batch of tangents as so many more of them (``is_grads_batched``)."""
-        return _unbatched(PushForward, dims, tangents, vectors, aev, graph)
-
 
 def _gradients(value: Tensor, leaf: Tensor, weights: Tensor) -> Tensor:
     rows = [torch.autograd.grad(value, leaf, w, retain_graph=True)[0] for w in weights.detach()]
     return torch.stack(rows) if rows else leaf.new_zeros((0, *leaf.shape))
-
-
-def _unbatched(
-    product: type[_Product],
-    dims: tuple[int | None, ...],
-    given: Tensor,
-    vectors: Tensor,
-    aev: Aev,
-    graph: Graph,
-) -> tuple[Tensor, int]:
-    if dims[0] is None or any(d is not None for d in dims[1:2]):
-        raise ValueError(
-            "products with the descriptor's Jacobian are batched by their first argument only; "
-            "found pair vectors with a batch dimension; loop over them"
-        )
-    given = given.movedim(dims[0], 0)
-    result = product.apply(given.flatten(0, 1), vectors, aev, graph)
-    return result.unflatten(0, given.shape[:2]), 0

@@ -74,6 +74,14 @@ def supports(vectors: Tensor) -> bool:
     return vectors.is_cpu and vectors.dtype in (torch.float64, torch.float32) and available()
 
 
+def library_file(*, fast: bool) -> Path | None:
+    """Return the built library, None if there is none: if fast, rather the one for AVX2."""
+    here = Path(__file__).parent
+    names = ("_kernel_avx2", "_kernel") if fast else ("_kernel",)
+    files = [here / (name + suffix) for name in names for suffix in EXTENSION_SUFFIXES]
+    return next((file for file in files if file.is_file()), None)
+
+
 def describe(aev: Aev, vectors: Tensor, begin: Tensor, other_species: Tensor) -> Tensor:
     """Return the descriptors (N, D), without derivatives.
 
@@ -148,11 +156,8 @@ def _run(
         raise DependencyError(library.problem)
     vectors, begin, other_species = geometry
     _check(vectors, begin, other_species)
-    vectors, begin, other_species = (
-        vectors.contiguous(),
-        begin.contiguous(),
-        other_species.contiguous(),
-    )
+    vectors = vectors.contiguous()
+    begin, other_species = begin.contiguous(), other_species.contiguous()
     status = library.call(
         packed.reference,
         task,
@@ -232,13 +237,11 @@ def _fresh(aev: Aev) -> _Packed:
 
 @cache
 def _library() -> _Library:
-    here = Path(__file__).parent
-    fast = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    names = ("_kernel_avx2", "_kernel") if fast else ("_kernel",)
-    files = [here / (name + suffix) for name in names for suffix in EXTENSION_SUFFIXES]
-    found = next((file for file in files if file.is_file()), None)
+    found = library_file(fast=torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"))
     if found is None:
-        return _Library(None, f"the compiled descriptor is not in {here}; {REMEDY}")
+        return _Library(
+            None, f"the compiled descriptor is not in {Path(__file__).parent}; {REMEDY}"
+        )
     try:
         library = ctypes.CDLL(str(found))
         version = library.uncv_kernel_version()
@@ -249,19 +252,7 @@ def _library() -> _Library:
         return _Library(
             None, f"the compiled descriptor is of version {version}, not {VERSION}; {REMEDY}"
         )
-    call.argtypes = (
-        POINTER(_Constants),
-        c_int,
-        c_int,
-        c_int64,
-        c_int64,
-        c_int64,
-        c_void_p,
-        c_void_p,
-        c_void_p,
-        c_void_p,
-        c_void_p,
-        c_int64,
-    )
+    sizes, pointers = [c_int64] * 3, [c_void_p] * 5
+    call.argtypes = (POINTER(_Constants), c_int, c_int, *sizes, *pointers, c_int64)
     call.restype = c_int
     return _Library(call, "")

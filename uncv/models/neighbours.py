@@ -3,7 +3,7 @@
 Written in the subset of Python that TorchScript compiles, because exported models run it too.
 """
 
-from typing import List, NamedTuple, Tuple  # noqa: UP035  TorchScript wants typing's names
+from typing import NamedTuple, Tuple  # noqa: UP035  TorchScript wants typing's names
 
 import torch
 from torch import Tensor
@@ -29,8 +29,8 @@ class Pairs(NamedTuple):
 def image_shifts(cell: Tensor, pbc: Tensor, cutoff: float) -> Tensor:
     """Return the whole-number shifts (S, 3) that may reach an atom of the home cell.
 
-    The number of images along a vector is the cutoff over the height of the cell along it, plus
-    one for positions that lie outside the home cell by less than one cell.
+    The number of images along a vector is the cutoff over the height of the cell along it, rounded
+    up: enough for atoms inside the home cell.
 
     Parameters
     ----------
@@ -39,24 +39,22 @@ def image_shifts(cell: Tensor, pbc: Tensor, cutoff: float) -> Tensor:
     cutoff : float
         In Å.
     """
-    reach: List[int] = []
     eye = torch.eye(3, dtype=cell.dtype, device=cell.device)
     filled = torch.where(pbc.unsqueeze(-1), cell, eye)
     heights = 1.0 / torch.linalg.inv(filled).square().sum(dim=1).sqrt()
     counts = torch.where(pbc, torch.ceil(cutoff / heights), torch.zeros_like(heights))
     largest = counts.amax(dim=0)
-    for axis in range(3):
-        reach.append(int(largest[axis].item()))
-    ranges: List[Tensor] = []
-    for axis in range(3):
-        ranges.append(torch.arange(-reach[axis], reach[axis] + 1, device=cell.device))
-    grid = torch.meshgrid(ranges[0], ranges[1], ranges[2], indexing="ij")
+    a, b, c = int(largest[0].item()), int(largest[1].item()), int(largest[2].item())
+    grid = torch.meshgrid(
+        torch.arange(-a, a + 1, device=cell.device),
+        torch.arange(-b, b + 1, device=cell.device),
+        torch.arange(-c, c + 1, device=cell.device),
+        indexing="ij",
+    )
     return torch.stack([g.reshape(-1) for g in grid], dim=1)
 
 
-def find_pairs(
-    positions: Tensor, cell: Tensor, pbc: Tensor, mask: Tensor, cutoff: float
-) -> Pairs:
+def find_pairs(positions: Tensor, cell: Tensor, pbc: Tensor, mask: Tensor, cutoff: float) -> Pairs:
     """Return every directed pair of atoms closer than the cutoff.
 
     Parameters

@@ -4,6 +4,7 @@ The members are a leading axis of the weights, so that an ensemble is a few batc
 products. In the first layer they share their input, and one matrix product serves them all.
 """
 
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -64,9 +65,7 @@ class ElementNetwork(nn.Module):
         self.smooth = activation == "silu"
         self.first = SharedInputLinear(members, inputs, hidden[0])
         widths = [*hidden, 1]
-        self.rest = nn.ModuleList(
-            BatchedLinear(members, a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.rest = nn.ModuleList(BatchedLinear(members, a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of each atom and member (M, n)."""
@@ -84,8 +83,9 @@ class ElementNetwork(nn.Module):
         zs = [self.first(x)]
         for layer in self.rest:
             zs.append(layer(self._activate(zs[-1])))
-        delta = self.rest[-1].weight.transpose(1, 2) * self._slope(zs[-2])
-        for layer, z in zip(reversed(self.rest[:-1]), reversed(zs[:-2]), strict=True):
+        layers: list[BatchedLinear] = list(self.rest)  # type: ignore[arg-type]
+        delta = layers[-1].weight.transpose(1, 2) * self._slope(zs[-2])
+        for layer, z in zip(reversed(layers[:-1]), reversed(zs[:-2]), strict=True):
             delta = torch.bmm(delta, layer.weight.transpose(1, 2)) * self._slope(z)
         weight = self.first.weight.permute(1, 2, 0)
         return zs[-1].squeeze(2), torch.bmm(delta, weight)

@@ -9,6 +9,7 @@ import importlib.util
 import warnings
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -57,7 +58,7 @@ def _read_ani1x() -> AniPotential:
     return potential
 
 
-def _copy(network: torch.nn.Module, members: list[list[torch.nn.Linear]]) -> None:
+def _copy(network: Any, members: list[list[torch.nn.Linear]]) -> None:
     first = torch.stack([m[0].weight.T for m in members], dim=1)
     network.first.weight.copy_(first)
     network.first.bias.copy_(torch.stack([m[0].bias for m in members]))
@@ -66,7 +67,7 @@ def _copy(network: torch.nn.Module, members: list[list[torch.nn.Linear]]) -> Non
         layer.bias.copy_(torch.stack([m[depth].bias for m in members])[:, None])
 
 
-def _aev_settings(constants) -> AevSettings:  # type: ignore[no-untyped-def]
+def _aev_settings(constants: Any) -> AevSettings:
     def values(name: str) -> tuple[float, ...]:
         return tuple(float(v) for v in getattr(constants, name))
 

@@ -31,9 +31,7 @@ def run_identity(
     return digest.hexdigest()[:16]
 
 
-def save_checkpoint(
-    path: Path, identity: str, training: Training, history: list[EpochLog]
-) -> None:
+def save_checkpoint(path: Path, identity: str, training: Training, history: list[EpochLog]) -> None:
     """Write the state after an epoch, atomically."""
     content = {
         "identity": identity,

@@ -145,10 +145,10 @@ class LabelledFrames:
             return self._by_pairs(slopes, ids)
         parts = []
         for block, jacobian, i in zip(slopes.split(counts, dim=1), kept, ids, strict=True):
-            alone = self._by_pairs(block, [i]) if jacobian is None else (
-                self._by_jacobians(block, [jacobian], [block.shape[1]])
-            )
-            parts.append(alone)
+            if jacobian is None:
+                parts.append(self._by_pairs(block, [i]))
+            else:
+                parts.append(self._by_jacobians(block, [jacobian], [block.shape[1]]))
         return torch.cat([p[0] for p in parts], dim=1), torch.cat([p[1] for p in parts], dim=1)
 
     def _by_jacobians(
@@ -193,6 +193,6 @@ def _ranges(begin: Tensor, counts: Tensor) -> Tensor:
 
 
 def _volumes(data: Dataset) -> Tensor:
-    periodic = data.pbc.all(axis=1)
+    periodic = np.all(data.pbc, axis=1)
     volumes = np.abs(np.linalg.det(np.where(periodic[:, None, None], data.cell, np.eye(3))))
     return torch.as_tensor(volumes)

@@ -37,7 +37,9 @@ def dense_jacobian(aev: Aev, vectors: Tensor, graph: Graph, *, strain: bool) -> 
     eye = torch.eye(3, dtype=vectors.dtype)
     tangents = torch.einsum("ap,cx->acpx", moves, eye).flatten(0, 1)
     if strain:
-        tangents = torch.cat([tangents, torch.stack([_stretched(vectors, a, b) for a, b in STRAINS])])
+        tangents = torch.cat(
+            [tangents, torch.stack([_stretched(vectors, a, b) for a, b in STRAINS])]
+        )
     with torch.no_grad():
         pushed = PushForward.apply(tangents.contiguous(), vectors, aev, graph)
     return pushed.flatten(1).T.contiguous()

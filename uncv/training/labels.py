@@ -57,8 +57,8 @@ def read_labels(potential: AniPotential, data: Dataset) -> Labels:
     forces = np.full(data.positions.shape, np.nan) if data.forces is None else data.forces
     stress = nothing if data.stress is None else data.stress
     voigt = np.stack([stress[:, a, b] for a, b in STRAINS], axis=1)
-    known = (np.isfinite(forces).all(axis=2) | ~data.mask).all(axis=1)
-    periodic = data.pbc.all(axis=1) & np.isfinite(voigt).all(axis=1)
+    known = np.all(np.isfinite(forces).all(axis=2) | ~data.mask, axis=1)
+    periodic = np.all(data.pbc, axis=1) & np.all(np.isfinite(voigt), axis=1)
     marks = np.isfinite(energy), known, periodic
     values = energy, np.where(known[:, None, None], forces, 0.0)[data.mask], voigt
     has = [torch.as_tensor(m).to(potential.dtype) for m in marks]

@@ -86,8 +86,8 @@ class TrainSettings:
     activation: str = "silu"
     epochs: int = 200
     batch_size: int = 16
-    learning_rate: float = 3e-3
-    energy_weight: float = 100.0
+    learning_rate: float = 1e-2
+    energy_weight: float = 20.0
     force_weight: float = 1.0
     stress_weight: float = 0.0
     weight_decay: float = 1e-4
@@ -125,8 +125,8 @@ class TrainSettings:
             raise ValueError(f"start is {self.start!r}; expected 'scratch' or 'ani1x'")
         if self.memory_budget < 0:
             raise ValueError(f"memory_budget is {self.memory_budget} bytes; expected 0 or more")
-        one_for_all = not isinstance(self.hidden, Mapping)
-        widths = [self.hidden] if one_for_all else list(self.hidden.values())
+        given = self.hidden
+        widths = [*given.values()] if isinstance(given, Mapping) else [given]
         if any(not w or min(w) < 1 for w in widths):
             raise ValueError(f"hidden is {self.hidden}; expected widths of at least 1")
 

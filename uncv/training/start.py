@@ -65,9 +65,7 @@ def first_members(potential: AniPotential, members: int) -> AniPotential:
     smaller = AniPotential(replace(potential.settings, members=members)).to(potential.dtype)
     sources = parameters_by_member(networks_of(potential))
     with torch.no_grad():
-        for target, source in zip(
-            parameters_by_member(networks_of(smaller)), sources, strict=True
-        ):
+        for target, source in zip(parameters_by_member(networks_of(smaller)), sources, strict=True):
             target.copy_(source[:members])
     return smaller.requires_grad_(False)
 

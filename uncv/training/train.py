@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from uncv.data import Dataset
 from uncv.errors import DataError
@@ -25,6 +29,14 @@ from uncv.training.start import starting_potential
 
 SCALE_FRAMES = 32
 """Frames whose forces set the scale of new networks."""
+
+
+class Outputs(NamedTuple):
+    """Where the epochs of a run are told of; see `train`."""
+
+    checkpoint: str | Path | None
+    log: str | Path | None
+    progress: Callable[[EpochLog], None] | None
 
 
 def train(
@@ -89,5 +101,130 @@ def train(
         scale = potential.settings.scale
     steps = settings.epochs * -(-len(data) // settings.batch_size)
     training = Training(Optimiser(networks, centring, settings, steps), frames, scale, seed)
-    _run(training, identity, _Outputs(checkpoint, log, progress))
+    _run(training, identity, Outputs(checkpoint, log, progress))
     return _finished(potential, training.optimiser.best, centring, scale)
+
+
+def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
+    """Split off a share of the frames by a hash of their positions and the seed.
+
+    The same frames are held out when others are added, except where the growing share takes in or
+    leaves out a few: a potential continued on more data has hardly seen its validation frames.
+
+    Parameters
+    ----------
+    data : Dataset
+        F frames.
+    fraction : float
+        Share to hold out; at least one frame unless it is 0 or there is only one.
+    seed : int
+        Other seeds hold out other frames.
+    """
+    number = max(1, round(fraction * len(data))) if fraction > 0 and len(data) > 1 else 0
+    if number == 0:
+        return data, None
+    keys = [
+        hashlib.sha256(str(seed).encode() + x[m].tobytes()).digest()
+        for x, m in zip(data.positions, data.mask, strict=True)
+    ]
+    order = np.array(sorted(range(len(data)), key=keys.__getitem__))
+    return data[np.sort(order[number:])], data[np.sort(order[:number])]
+
+
+def _run(training: Training, identity: str, outputs: Outputs) -> None:
+    checkpoint, log, progress = outputs
+    history = [] if checkpoint is None else resume(Path(checkpoint), identity, training)
+    while not training.finished:
+        history.append(training.advance())
+        if checkpoint is not None:
+            save_checkpoint(Path(checkpoint), identity, training, history)
+        if log is not None:
+            write_log(Path(log), history)
+        if progress is not None:
+            progress(history[-1])
+
+
+def _frames(
+    potential: AniPotential,
+    data: Dataset,
+    validation: Dataset | None,
+    settings: TrainSettings,
+    seed: int,
+) -> tuple[TrainingFrames, Centring]:
+    wanted = settings.force_weight > 0 and _finite(data, "forces").any()
+    strain = settings.stress_weight > 0
+    frames = LabelledFrames(potential, data, forces=bool(wanted), strain=strain)
+    centring = fit_centring(frames.inputs, frames.species, len(potential.elements))
+    frames.centre(centring)
+    left = settings.memory_budget - frames.keep_jacobians(settings.memory_budget)
+    held = None
+    if validation is not None:
+        held = LabelledFrames(potential, validation, forces=bool(wanted), strain=strain)
+        held.centre(centring)
+        held.keep_jacobians(left)
+    weights = subsets(settings.members, len(data), settings.subset_fraction, seed)
+    return TrainingFrames(frames, held, weights.to(potential.dtype)), centring
+
+
+def subsets(members: int, frames: int, fraction: float, seed: int) -> Tensor:
+    """Return which frames each member sees, (M, F) of 0 and 1, its own draw for each member."""
+    number = math.ceil(fraction * frames)
+    chosen = torch.zeros((members, frames))
+    for member in range(members):
+        order = np.random.default_rng([seed % 2**63, member]).permutation(frames)
+        chosen[member, torch.as_tensor(order[:number])] = 1.0
+    return chosen
+
+
+def _scale(networks: Networks, frames: LabelledFrames) -> float:
+    """Return the factor that gives new networks forces of the size of the labels."""
+    if not frames.forces:
+        return 1.0
+    batch = frames.batch(torch.arange(min(SCALE_FRAMES, len(frames))))
+    with torch.no_grad():
+        found = predict(networks, 1.0, frames, batch).forces.square().mean().sqrt()
+    known = batch.labels.has_forces[batch.frame] > 0
+    wanted = batch.labels.forces[known].square().mean().sqrt()
+    return float(wanted / found) if bool(wanted > 0) and bool(found > 0) else 1.0
+
+
+def _finished(
+    potential: AniPotential, networks: Networks, centring: Centring, scale: float
+) -> AniPotential:
+    uncentre(networks, centring)
+    trained = AniPotential(replace(potential.settings, scale=scale)).to(potential.dtype)
+    for target, source in zip(networks_of(trained), networks, strict=True):
+        target.load_state_dict(source.state_dict())
+    return trained.requires_grad_(False)
+
+
+def _check(data: Dataset, settings: TrainSettings, name: str) -> None:
+    if len(data) == 0:
+        raise DataError(f"{name} has no frames; expected at least one labelled frame")
+    for label in ("energy", "forces", "stress"):
+        value = getattr(data, label)
+        if value is not None and np.isinf(value).any():
+            bad = np.flatnonzero(np.isinf(value).reshape(len(data), -1).any(axis=1))
+            some = ", ".join(str(i) for i in bad[:8])
+            raise DataError(f"{label} of frames {some} of {name} is infinite; remove these frames")
+    used = {
+        "energy": settings.energy_weight,
+        "forces": settings.force_weight,
+        "stress": settings.stress_weight,
+    }
+    if not any(weight > 0 and _finite(data, label).any() for label, weight in used.items()):
+        wanted = ", ".join(label for label, weight in used.items() if weight > 0)
+        raise DataError(
+            f"no frame of {name} carries a label that the loss uses ({wanted}); "
+            "label the frames, or change the weights"
+        )
+
+
+def _finite(data: Dataset, label: str) -> NDArray[np.bool_]:
+    """Return which frames carry a label (F,)."""
+    value = getattr(data, label)
+    if value is None:
+        return np.zeros(len(data), dtype=bool)
+    if label == "forces":
+        value = np.where(data.mask[:, :, None], value, 0.0)
+    return np.all(np.isfinite(value).reshape(len(data), -1), axis=1)

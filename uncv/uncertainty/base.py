@@ -29,7 +29,7 @@ class UncertaintyBase(nn.Module):
     """
 
     # Without annotations: TorchScript reads those of a class as types of its attributes.
-    kind = "dimensionless"
+    kind = "dimensionless"  # one of uncv.units.Kind
     per_atom = True
     needs_member_forces = False
     needs_fit = True

@@ -73,7 +73,9 @@ class EnsembleUncertainty(UncertaintyBase):
         else:
             forces = output.member_forces
             if forces is None:
-                raise ValueError("the members' forces are missing; evaluate with member_forces=True")
+                raise ValueError(
+                    "the members' forces are missing; evaluate with member_forces=True"
+                )
             variance = forces.var(dim=0).sum(dim=-1) / 3.0
             values = (variance + self.delta**2).sqrt()
         return values.masked_fill(~mask, 0.0)
