@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
     ("learning", "report", "doctor"),
-    ("sampling",),
+    ("sampling", "reporters",),
     ("openmm",),
     ("driver", "mixed", "evaluation"),
     ("step", "export"),

@@ -252,6 +252,10 @@ class Driver:
         self.active[walker] = False
         self._seen = None
 
+    def in_openmm_units(self, uncertainty: FloatArray) -> FloatArray:
+        """Return uncertainties in the units of OpenMM and PLUMED."""
+        return uncertainty * self._unit
+
     def coefficients(self) -> FloatArray | None:
         """Return c of the adaptive bias for each walker (W,), None without one."""
         return None if self._window is None else self._window.coefficient()
