@@ -91,6 +91,20 @@ def test_short_contact_is_measured_against_covalent_radii(alanine):
     assert "atoms 0 and 21" not in walkers.check()[1]
 
 
+def test_contacts_of_atoms_that_are_not_bonded_have_their_own_limit(alanine):
+    """H–H: 1.3 · 0.62 Å = 0.806 Å for strangers; the bond of atoms 0 and 1 keeps 0.6 · 1.07 Å."""
+    rules = StopRules(min_distance_factor=0.6, min_contact_factor=1.3)
+    walkers = Walkers(alanine, rules)
+    assert walkers.check() == ["", "", "", ""]
+    walkers.positions[1, 21] = walkers.positions[1, 0] + [0.0, 0.8, 0.0]
+    assert "atoms 0 and 21 are 0.800 Å apart, the limit is 0.806 Å" in walkers.check()[1]
+    bond = walkers.positions[2, 0] - walkers.positions[2, 1]
+    walkers.positions[2, 0] = walkers.positions[2, 1] + 0.65 * bond / np.linalg.norm(bond)
+    assert "atoms 0 and 1 " not in walkers.check()[2]
+    walkers.positions[2, 0] = walkers.positions[2, 1] + 0.63 * bond / np.linalg.norm(bond)
+    assert "atoms 0 and 1 are 0.630 Å apart" in walkers.check()[2]
+
+
 def test_stretched_bond_is_measured_against_its_start(alanine):
     walkers = Walkers(alanine, StopRules(max_bond_factor=1.5))
     bond = walkers.positions[0, 0] - walkers.positions[0, 1]

@@ -35,7 +35,9 @@ SMALL_AEV = AevSettings(
 def molecules(frames: int, numbers: tuple[int, ...], seed: int) -> Dataset:
     """Atoms on a jittered grid with a pair potential of Morse type and its exact forces."""
     rng = np.random.default_rng(seed)
-    grid = np.array([(i, j, k) for i in range(3) for j in range(3) for k in range(3)][: len(numbers)])
+    grid = np.array(
+        [(i, j, k) for i in range(3) for j in range(3) for k in range(3)][: len(numbers)]
+    )
     positions = 1.1 * grid + rng.normal(0.0, 0.08, (frames, len(numbers), 3))
     energy, forces = np.zeros(frames), np.zeros(positions.shape)
     for a in range(len(numbers)):
@@ -79,7 +81,9 @@ def crystal() -> Dataset:
 
 def small_potential(activation: str = "silu", members: int = 2) -> AniPotential:
     """A float64 potential of H and O with weights drawn at random."""
-    settings = AniSettings((1, 8), members, ((5, 4), (6,)), activation, (-1.0, -10.0), 0.7, SMALL_AEV)
+    settings = AniSettings(
+        (1, 8), members, ((5, 4), (6,)), activation, (-1.0, -10.0), 0.7, SMALL_AEV
+    )
     potential = AniPotential(settings).to(torch.float64)
     generator = torch.Generator().manual_seed(7)
     for network in networks_of(potential):
@@ -117,6 +121,8 @@ def double_backward_loss(potential: AniPotential, data: Dataset, settings: Train
 @pytest.mark.parametrize("kind", ["mixed", "crystal"])
 @pytest.mark.parametrize("kept", ["all", "none", "some"])
 def test_loss_and_its_gradient_equal_double_backward(activation, kind, kept):
+    # torch holds the constants of its CELU in float32, whatever the type of the input.
+    exact = 1e-10 if activation == "silu" else 1e-8
     data = mixed() if kind == "mixed" else crystal()
     settings = TrainSettings(
         energy_weight=3.0, force_weight=2.0, stress_weight=500.0 if kind == "crystal" else 0.0
@@ -141,11 +147,11 @@ def test_loss_and_its_gradient_equal_double_backward(activation, kind, kept):
     ).sum()
     loss.backward()
 
-    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-10)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=exact)
     found = gradients_by_member(plain)
     wanted = gradients_by_member(networks_of(potential_plain))
     for a, b in zip(found, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(a, b, rtol=100 * exact, atol=exact)
 
 
 def test_batches_in_any_order_give_the_same_as_frames_alone():
@@ -181,7 +187,7 @@ def test_centring_changes_inputs_and_networks_together():
 def test_training_learns_energies_and_forces():
     data = molecules(40, (8, 1, 1), 3)
     test = molecules(20, (8, 1, 1), 4)
-    settings = replace(QUICK, hidden=(12, 12), epochs=25, learning_rate=2e-2)
+    settings = replace(QUICK, hidden=(12, 12), epochs=30, batch_size=10, learning_rate=2e-2)
     history = []
     trained = train(data, settings, seed=1, progress=history.append)
     out = trained.evaluate(test)

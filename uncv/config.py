@@ -125,6 +125,9 @@ class StopConfig(Section):
     min_distance_factor: Positive | None = Field(
         default=0.65, description="of the sum of covalent radii"
     )
+    min_contact_factor: Positive | None = Field(
+        default=1.3, description="the same, of atoms that are not bonded at the start"
+    )
     max_bond_factor: Positive | None = Field(default=1.5, description="of the length at the start")
     max_force_ev_per_angstrom: Positive | None = 30.0
 

@@ -55,6 +55,7 @@ def _full() -> DemoSettings:
         campaign={
             "potential": {"members": 4, "epochs": 200, "epochs_warm": 60},
             "sampling": {"steps_per_round": 1000, "stride": 25, "timestep_fs": 1.0},
+            "stop": {"max_uncertainty": 2.0},
             "selection": {"method": "farthest_point", "batch_size": 16},
             "budget": {"labels": 160, "initial_labels": 16},
         },

@@ -177,6 +177,7 @@ def stop_rules(config: CampaignConfig) -> StopRules:
         max_uncertainty=given.max_uncertainty,
         max_atomic_uncertainty=given.max_atomic_uncertainty,
         min_distance_factor=given.min_distance_factor,
+        min_contact_factor=given.min_contact_factor,
         max_bond_factor=given.max_bond_factor,
         max_force=given.max_force_ev_per_angstrom,
     )
@@ -186,5 +187,7 @@ def viability_rules(config: CampaignConfig) -> StopRules:
     """Return which candidates are broken structures: the geometric part of the stop rules."""
     given = config.stop
     return StopRules(
-        min_distance_factor=given.min_distance_factor, max_bond_factor=given.max_bond_factor
+        min_distance_factor=given.min_distance_factor,
+        min_contact_factor=given.min_contact_factor,
+        max_bond_factor=given.max_bond_factor,
     )

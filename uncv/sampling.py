@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,15 +154,21 @@ def sample(
         walkers.driver.checker = _checker(stop, starts, cv)
     log = _Log(starts, settings.walkers)
     random = np.random.default_rng([seed, 1])
-    for done in range(settings.stride, settings.steps + 1, settings.stride):
-        log.store(walkers.advance(settings.stride))
-        stopped = walkers.driver.stops[log.stops :]
-        log.stop(stopped)
-        for event in stopped:
-            walkers.restart(event.walker, pool.positions[random.integers(len(pool))], random)
-        if progress is not None:
-            progress(done, settings.steps)
-    walkers.close()
+    done = 0
+    with closing(walkers):
+        while done < settings.steps:
+            steps = min(settings.stride, settings.steps - done)
+            frame = walkers.advance(steps)
+            done += steps
+            if steps == settings.stride:
+                log.store(frame)
+            stopped = walkers.driver.stops[log.stops :]
+            log.stop(stopped)
+            for event in stopped:
+                walkers.restart(event.walker, pool.positions[random.integers(len(pool))], random)
+            if progress is not None:
+                progress(done, settings.steps)
+        finish(walkers.simulation)
     run = log.run(settings, *_reweightable(bias, plumed, walkers.driver))
     if out is not None:
         write(out, run.frames)
@@ -189,6 +196,12 @@ class Walkers:
             raise DataError(
                 f"the start structures are {len(starts)} frames of {starts.positions.shape[1]} "
                 f"atoms; expected at least one of {atoms}, as in the topology"
+            )
+        expected = [a.element and a.element.atomic_number for a in topology.atoms()]
+        if (starts.numbers != expected).any():
+            raise DataError(
+                "the atoms of the start structures are not those of the topology; expected "
+                f"atomic numbers {expected}, found {starts.numbers[0].tolist()}"
             )
         begin = starts.positions[np.arange(settings.walkers) % len(starts)] * ANGSTROM_IN_NM
         everything, positions = replicate(topology, begin, settings.walkers)
@@ -239,8 +252,7 @@ class Walkers:
         context.setVelocities(velocities.reshape(-1, 3))
 
     def close(self) -> None:
-        """Write out what PLUMED holds back."""
-        finish(self.simulation)
+        """End the PLUMED instances, which writes out what they hold back."""
         self.driver.close()
 
     def _by_walker(self, values: Any) -> FloatArray:

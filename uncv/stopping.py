@@ -27,6 +27,9 @@ class StopRules:
         Largest uncertainty of an atom, in the same unit.
     min_distance_factor : float, optional
         Shortest distance of two atoms, as a fraction of the sum of their covalent radii.
+    min_contact_factor : float, optional
+        The same for atoms that are not bonded in the start structure, whose repulsion begins
+        further out; about 1.3 is where classical force fields pass 30 eV/Å.
     max_bond_factor : float, optional
         Longest bond, as a multiple of its length in the start structure.
     max_force : float, optional
@@ -51,6 +54,7 @@ class StopRules:
     max_uncertainty: float | None = None
     max_atomic_uncertainty: float | None = None
     min_distance_factor: float | None = None
+    min_contact_factor: float | None = None
     max_bond_factor: float | None = None
     max_force: float | None = None
     kind: Kind | None = None
@@ -107,7 +111,9 @@ def _limits(
     contact = radii[:, None] + radii[None, :]
     length = np.linalg.norm(positions[:, None] - positions[None, :], axis=2)
     bonded = (length < BOND_FACTOR * contact) & ~np.eye(len(numbers), dtype=bool)
-    shortest = (rules.min_distance_factor or 0.0) * contact
+    nearest = rules.min_distance_factor or 0.0
+    apart = max(nearest, rules.min_contact_factor or 0.0)
+    shortest = np.where(bonded, nearest, apart) * contact
     np.fill_diagonal(shortest, 0.0)
     stretch = np.inf if rules.max_bond_factor is None else rules.max_bond_factor
     longest = np.where(bonded, stretch * np.where(bonded, length, 1.0), np.inf)
@@ -123,7 +129,9 @@ class StopChecker:
         self.rules = rules
         self._limits = limits
         self._unit = f" {unit}" if unit else ""
-        self._geometry = rules.min_distance_factor is not None or rules.max_bond_factor is not None
+        self._geometry = any((limits.shortest2 > 0).flat) or bool(
+            np.isfinite(limits.longest2).any()
+        )
         self._force2 = np.inf if rules.max_force is None else rules.max_force**2
 
     @property

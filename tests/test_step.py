@@ -1,0 +1,187 @@
+"""One evaluation a step: walkers as a batch, one backward pass, neighbour lists kept and renewed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from uncv.cv import UncertaintyCV
+from uncv.errors import ElementError, GradientError
+from uncv.step import SKIN, FusedStep
+from uncv.uncertainty import EnsembleUncertainty
+
+MODES = [("energy", "mean"), ("atomic_energy", "softmax"), ("forces", "rms")]
+
+
+def counted(step: FusedStep) -> list:
+    """Record each time neighbour lists are made."""
+    made = []
+    prepare = step.cv.potential.prepare
+
+    def counting(batch, skin=0.0):
+        made.append(batch)
+        return prepare(batch, skin)
+
+    step.cv.potential.prepare = counting
+    return made
+
+
+@pytest.mark.parametrize(("of", "reduce"), MODES)
+def test_values_and_forces_are_those_of_the_evaluation(of, reduce):
+    data = tiny.frames("CH3OH", 3)
+    cv = tiny.cv(of, reduce, reference_energies=(-10.0, -20.0, -30.0, -40.0))
+    step = FusedStep(cv, data.numbers[0], 3)
+    before = data.positions.copy()
+    values = step.forward(data.positions + 100.0)
+    result = cv.evaluate(data)
+    np.testing.assert_allclose(values.energy, result.energy, rtol=1e-12)
+    np.testing.assert_allclose(values.uncertainty, result.uncertainty, rtol=1e-9)
+    if of == "energy":
+        assert values.atomic is None
+    else:
+        np.testing.assert_allclose(values.atomic, result.atomic_uncertainty, rtol=1e-8)
+    slope, weight = np.array([0.0, -0.7, 2.0]), np.array([1.0, 1.0, 0.0])
+    forces = step.forces(slope, weight)
+    expected = weight[:, None, None] * result.forces
+    expected = expected - slope[:, None, None] * result.uncertainty_gradient
+    np.testing.assert_allclose(forces, expected, atol=1e-9 * np.abs(expected).max())
+    of_u, of_energy = (g.numpy() for g in step.gradients())
+    np.testing.assert_allclose(of_energy, -result.forces, atol=1e-10)
+    np.testing.assert_allclose(of_u, result.uncertainty_gradient, atol=1e-9)
+    np.testing.assert_array_equal(data.positions, before)
+
+
+def test_forces_can_be_asked_for_twice():
+    data = tiny.frames("CH3OH")
+    step = FusedStep(tiny.cv("forces"), data.numbers[0])
+    step.forward(data.positions)
+    one = step.forces(np.array([0.5]), np.array([1.0]))
+    np.testing.assert_array_equal(step.forces(np.array([0.5]), np.array([1.0])), one)
+
+
+def test_walkers_do_not_see_each_other():
+    data = tiny.frames("CH3OH", 3)
+    step = FusedStep(tiny.cv(), data.numbers[0], 3)
+    ones = np.ones(3)
+    before = step.forward(data.positions)
+    forces = step.forces(-ones, ones)
+    changed = data.positions.copy()
+    changed[1] *= 1.1
+    after = step.forward(changed)
+    changed_forces = step.forces(-ones, ones)
+    np.testing.assert_allclose(after.energy[[0, 2]], before.energy[[0, 2]], rtol=1e-12)
+    np.testing.assert_allclose(changed_forces[[0, 2]], forces[[0, 2]], atol=1e-12)
+    assert abs(after.energy[1] - before.energy[1]) > 1e-4
+    assert np.abs(changed_forces[1] - forces[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_lists_are_kept_within_half_the_skin_and_renewed_beyond(periodic, rng):
+    data = tiny.crystal() if periodic else tiny.frames("CH3CH2OH")
+    cell = data.cell[0] if periodic else None
+    cv = tiny.cv("atomic_energy")
+    step = FusedStep(cv, data.numbers[0], periodic=periodic)
+    made = counted(step)
+    positions = data.positions.copy()
+    renewed = []
+    for _ in range(25):
+        positions = positions + 0.04 * rng.normal(size=positions.shape)
+        values = step.forward(positions, cell)
+        forces = step.forces(np.array([-1.0]), np.ones(1))
+        fresh = cv.evaluate(tiny.Dataset(data.numbers, positions, cell=data.cell))
+        np.testing.assert_allclose(values.uncertainty, fresh.uncertainty, rtol=1e-9)
+        np.testing.assert_allclose(values.energy, fresh.energy, rtol=1e-9)
+        expected = fresh.forces + fresh.uncertainty_gradient
+        np.testing.assert_allclose(forces, expected, atol=1e-8)
+        # cv.evaluate prepares too, with no skin; only the step's own lists are counted
+        renewed.append(sum(b is not None for b in made))
+    own = len(made) - sum(1 for b in made if b.positions.requires_grad)
+    assert 1 < own < 20
+
+
+def test_a_leap_beyond_the_skin_renews_at_once():
+    data = tiny.frames("CH3OH")
+    step = FusedStep(tiny.cv(), data.numbers[0])
+    made = counted(step)
+    step.forward(data.positions)
+    shifted = data.positions.copy()
+    shifted[0, 4] += [0.1 * SKIN, 0.0, 0.0]
+    step.forward(shifted)
+    assert len(made) == 1
+    shifted[0, 4] += [3 * SKIN, 0.0, 0.0]
+    value = step.forward(shifted).uncertainty[0]
+    assert len(made) == 2
+    fresh = FusedStep(step.cv, data.numbers[0]).forward(shifted)
+    assert value == pytest.approx(fresh.uncertainty[0], rel=1e-12)
+
+
+def test_drifting_away_as_a_whole_renews_nothing():
+    data = tiny.frames("CH3OH")
+    step = FusedStep(tiny.cv(), data.numbers[0])
+    made = counted(step)
+    values = [step.forward(data.positions + 7.0 * k).uncertainty[0] for k in range(5)]
+    assert len(made) == 1
+    np.testing.assert_allclose(values, values[0], rtol=1e-10)
+
+
+def test_another_cell_renews_the_lists():
+    data = tiny.crystal()
+    cv = tiny.cv()
+    step = FusedStep(cv, data.numbers[0], periodic=True)
+    made = counted(step)
+    step.forward(data.positions, data.cell[0])
+    larger = 1.02 * data.cell
+    values = step.forward(data.positions, larger[0])
+    assert len(made) == 2
+    fresh = cv.evaluate(tiny.Dataset(data.numbers, data.positions, cell=larger))
+    np.testing.assert_allclose(values.energy, fresh.energy)
+
+
+def test_lists_made_at_other_positions_give_the_same():
+    data = tiny.frames("CH3OH")
+    step, other = (FusedStep(tiny.cv(), data.numbers[0]) for _ in range(2))
+    assert step.listed_at() is None
+    step.forward(data.positions)
+    other.list_at(step.listed_at(), step.listed_cell())
+    moved = data.positions.copy()
+    moved[0, 0] += 0.05
+    np.testing.assert_array_equal(
+        step.forward(moved).uncertainty, other.forward(moved).uncertainty
+    )
+    np.testing.assert_array_equal(other.listed_at(), step.listed_at())
+
+
+def test_forces_before_energies_is_an_error():
+    step = FusedStep(tiny.cv(), [8, 1, 1])
+    with pytest.raises(RuntimeError, match="call forward first"):
+        step.forces(np.zeros(1), np.ones(1))
+
+
+def test_zero_slope_of_u_is_an_error_only_when_there_is_a_bias():
+    data = tiny.frames("CH3OH")
+    cv = UncertaintyCV(tiny.same_members(), EnsembleUncertainty())
+    step = FusedStep(cv, data.numbers[0])
+    step.forward(data.positions)
+    assert np.isfinite(step.forces(np.zeros(1), np.ones(1))).all()
+    with pytest.raises(GradientError, match="a bias would do nothing"):
+        step.forces(np.ones(1), np.ones(1))
+
+
+def test_an_unknown_element_is_an_error():
+    with pytest.raises(ElementError, match="contains S but the potential knows H, C, N, O"):
+        FusedStep(tiny.cv(), [16, 1, 1]).forward(tiny.frames("H2O").positions)
+
+
+def test_float32_weights_give_float64_values():
+    data = tiny.frames("CH3OH")
+    cv = tiny.cv()
+    expected = cv.evaluate(data)
+    cv.potential.to(torch.float32)
+    step = FusedStep(cv, data.numbers[0])
+    values = step.forward(data.positions)
+    forces = step.forces(np.zeros(1), np.ones(1))
+    assert values.energy.dtype == values.uncertainty.dtype == forces.dtype == np.float64
+    np.testing.assert_allclose(values.energy, expected.energy, rtol=1e-5)
+    np.testing.assert_allclose(forces, expected.forces, atol=1e-4)
