@@ -34,6 +34,7 @@ from uncv.training.optimiser import Optimiser
 from uncv.training.start import starting_potential
 
 GOAL = 5.0
+RATE = 1e-3
 
 
 def labelled(frames: int) -> Dataset:
@@ -79,7 +80,7 @@ def double_backward_epoch(potential: AniPotential, data: Dataset, settings: Trai
     graphs = [potential.prepare(data[i].to_batch()).graph for i in range(len(data))]
     width = len(potential.elements)
     flat = Centring(torch.zeros(width, potential.aev.width), torch.ones(width))
-    optimiser = Optimiser(networks_of(potential), flat, settings, 100)
+    optimiser = Optimiser(networks_of(potential), flat, settings, RATE, 100)
     begin = time.perf_counter()
     for ids in torch.arange(len(data)).split(settings.batch_size):
         optimiser.step(double_backward_loss(potential, data, graphs, ids, settings))
@@ -91,7 +92,7 @@ def our_epoch(potential: AniPotential, data: Dataset, settings: TrainSettings) -
     centring = fit_centring(frames.inputs, frames.species, len(potential.elements))
     frames.centre(centring)
     taken = frames.keep_jacobians(settings.memory_budget)
-    optimiser = Optimiser(copied_networks(networks_of(potential)), centring, settings, 100)
+    optimiser = Optimiser(copied_networks(networks_of(potential)), centring, settings, RATE, 100)
     begin = time.perf_counter()
     for ids in torch.arange(len(data)).split(settings.batch_size):
         batch = frames.batch(ids)
@@ -102,7 +103,7 @@ def our_epoch(potential: AniPotential, data: Dataset, settings: TrainSettings) -
 
 
 def measure(frames: int, repeats: int) -> dict[str, float]:
-    data, settings = labelled(frames), TrainSettings()
+    data, settings = labelled(frames), TrainSettings(batch_size=16)
     potential = starting_potential(data, settings, 0, None)
     cached, pairs, plain = [], [], []
     for _ in range(repeats):  # interleaved, so that a busy machine is busy for all of them

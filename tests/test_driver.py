@@ -59,9 +59,7 @@ def test_plumeds_restraint_on_u_is_the_harmonic_formula(tmp_path):
     energy, forces = state(simulation.context)
     bias = 0.5 * kappa * (u - centre) ** 2
     slope = kappa * (u - centre) * tiny.KJ * 10.0 * 10.0
-    expected = (
-        result.forces[0] * tiny.KJ * 10.0 - slope * result.uncertainty_gradient[0]
-    )
+    expected = result.forces[0] * tiny.KJ * 10.0 - slope * result.uncertainty_gradient[0]
     assert energy == pytest.approx(result.energy[0] * tiny.KJ + bias, rel=1e-9)
     np.testing.assert_allclose(forces, expected, atol=1e-6 * np.abs(expected).max())
     assert engine.driver_of(simulation).frame.bias[0] == pytest.approx(bias / tiny.KJ)

@@ -18,8 +18,9 @@ from uncv.data import Dataset
 from uncv.errors import CampaignError, ConfigError
 from uncv.journal import Journal, run_lock
 from uncv.learning import CampaignProgress, learn
+from uncv.learning_calibration import assign_splits, calibrate
 from uncv.learning_directory import RunDirectory, regular
-from uncv.learning_rounds import Round, assign_splits, calibrate, kind_of_stop
+from uncv.learning_rounds import Round, first_frames, kind_of_stop
 from uncv.learning_setup import displaced_starts, load_structure, make_setup, seed_of
 from uncv.oracles import FrameOracle
 
@@ -87,8 +88,9 @@ def test_candidates_are_the_whole_frames_of_all_rounds(finished):
     frames = RunDirectory(result.directory).stored_frames()
     candidates = uncv.read(result.directory / "candidates.extxyz")
     selected = Journal(result.directory / "journal.jsonl").events("selected")
-    assert len(candidates) == sum(e["pool"] for e in selected)
-    assert sum(len(f) for f in frames) == sum(e["pool"] + e["broken"] for e in selected)
+    assert [e["round"] for e in selected] == [1, 2]
+    work = Round(1, make_config(TINY), make_setup(make_config(TINY)), None, None)
+    assert len(candidates) == sum(int((work.broken(f) == "").sum()) for f in frames)
 
 
 def test_progress_rises_to_one_and_counts_labels(finished):
@@ -133,6 +135,7 @@ def test_interrupted_anywhere_the_labels_in_the_end_are_the_same(finished, tmp_p
     assert cvs[0].fingerprint == cvs[1].fingerprint
 
 
+@pytest.mark.slow
 def test_killed_without_warning_and_continued(finished, tmp_path):
     """SIGKILL while the first round samples, then the command again."""
     (tmp_path / "c.yaml").write_text(dump_config(make_config(TINY)))
@@ -222,8 +225,6 @@ def a_round(config, path, fails) -> Round:
 
 
 def test_a_failed_label_is_quarantined_and_loses_no_other(config, tmp_path):
-    from uncv.learning_rounds import first_frames
-
     work = a_round(config, tmp_path, fails=(2, 5))
     frames = first_frames(config, work.setup)
     work.label(frames)
@@ -238,8 +239,6 @@ def test_a_failed_label_is_quarantined_and_loses_no_other(config, tmp_path):
 
 
 def test_when_every_label_fails_the_campaign_stops_with_the_reason(config, tmp_path):
-    from uncv.learning_rounds import first_frames
-
     work = a_round(config, tmp_path, fails=tuple(range(8)))
     with pytest.raises(CampaignError, match=r"failed for all 8 frames of round 0.*no convergence"):
         work.label(first_frames(config, work.setup))
@@ -252,9 +251,29 @@ def test_when_every_candidate_is_broken_the_campaign_stops(finished, config, tmp
     work = Round(1, config, setup, RunDirectory(result.directory), lambda stage, share: None)
     frames = RunDirectory(result.directory).stored_frames()[0]
     squeezed = Dataset(frames.numbers, 0.3 * frames.positions, info=frames.info)
-    cv = uncv.UncertaintyCV.load(result.cv)
     with pytest.raises(CampaignError, match=r"all .* frames of round 1 are broken.*Å apart"):
-        work.choose(cv, squeezed)
+        work.pool(squeezed)
+
+
+def test_failed_labels_are_replaced_by_others_of_the_pool(finished, config, tmp_path):
+    result, _ = finished
+    source = RunDirectory(result.directory)
+    work = a_round(config, tmp_path, fails=())
+    work.label(first_frames(config, work.setup))
+    first = Round(1, config, work.setup, work.directory, work.report)
+    setup = work.setup._replace(oracle=Broken(work.setup.oracle, (0, 1)))
+    second = Round(1, config, setup, work.directory, work.report)
+    frames = source.stored_frames()[0]
+    cv = uncv.UncertaintyCV.load(source.model(1))
+    second.choose_and_label(cv, second.pool(frames))
+    data = labels_of(tmp_path)
+    # Of three, frames 0 and 1 fail; of the two chosen then, both; so for ever: one label.
+    assert (data.info["round"] == 1).sum() == 1
+    tried = work.directory.journal.events("selected")[0]
+    assert len(tried["step"]) == len(set(zip(tried["walker"], tried["step"], strict=True)))
+    assert len(uncv.read(tmp_path / "quarantine.extxyz")) == len(tried["step"]) - 1
+    first.choose_and_label(cv, first.pool(frames))
+    assert (labels_of(tmp_path).info["round"] == 1).sum() == 3
 
 
 def test_walkers_go_on_where_they_were(finished, config):

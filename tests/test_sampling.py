@@ -196,9 +196,7 @@ def test_plumed_writes_a_file_for_each_walker(tmp_path, monkeypatch):
     for walker in range(3):
         colvar = np.loadtxt(tmp_path / f"COLVAR.{walker}")
         np.testing.assert_allclose(colvar[:, 0], 0.0005 * np.arange(0, 20, 5), atol=1e-9)
-        np.testing.assert_allclose(
-            colvar[1:, 1], run.uncertainty[:3, walker] * tiny.KJ, rtol=1e-6
-        )
+        np.testing.assert_allclose(colvar[1:, 1], run.uncertainty[:3, walker] * tiny.KJ, rtol=1e-6)
 
 
 def test_plumed_is_told_temperature_and_timestep(tmp_path):
@@ -280,9 +278,7 @@ def test_a_failed_run_ends_its_plumed_instances(tmp_path):
             "uncv.sampling.driver_of", lambda s: drivers.append(original(s)) or drivers[-1]
         )
         with pytest.raises(KeyboardInterrupt):
-            sample(
-                topology, data, tiny.cv(), settings=SHORT, plumed=plumed, progress=interrupt
-            )
+            sample(topology, data, tiny.cv(), settings=SHORT, plumed=plumed, progress=interrupt)
     with pytest.raises(PlumedError, match="was closed"):
         drivers[0].gates[0].driver.begin(9, data.positions[0])
     assert len(np.loadtxt(tmp_path / "COLVAR.0")) == 5

@@ -147,9 +147,7 @@ def test_lists_made_at_other_positions_give_the_same():
     other.list_at(step.listed_at(), step.listed_cell())
     moved = data.positions.copy()
     moved[0, 0] += 0.05
-    np.testing.assert_array_equal(
-        step.forward(moved).uncertainty, other.forward(moved).uncertainty
-    )
+    np.testing.assert_array_equal(step.forward(moved).uncertainty, other.forward(moved).uncertainty)
     np.testing.assert_array_equal(other.listed_at(), step.listed_at())
 
 

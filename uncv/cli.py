@@ -260,7 +260,7 @@ def select(
     """Choose frames to label from a pool."""
     from uncv.cv import UncertaintyCV
     from uncv.io import read, write
-    from uncv.learning_rounds import choose_frames
+    from uncv.learning_pool import choose_frames
 
     labelled = None if train is None else read(train)
     candidates = read(pool)

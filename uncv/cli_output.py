@@ -53,29 +53,19 @@ def answer(values: Mapping[str, Any], *, as_json: bool) -> None:
 @contextmanager
 def campaign_progress() -> Iterator[Callable[[CampaignProgress], None]]:
     """Show a bar for a campaign: round, stage, labels, coverage, time left."""
-    with _bar() as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def tell(state: CampaignProgress) -> None:
-            bar.update(task, completed=state.fraction, description=_campaign(state))
-
-        yield tell
+    with _bars() as show:
+        yield lambda state: show("campaign", state.fraction, _campaign(state))
 
 
 @contextmanager
 def demo_progress() -> Iterator[Callable[[DemoProgress], None]]:
     """Show a bar for the whole demonstration and one for each campaign."""
-    with _bar() as bar:
-        whole = bar.add_task("demo", total=1.0)
-        tasks: dict[str, Any] = {}
+    with _bars() as show:
 
         def tell(state: DemoProgress) -> None:
-            bar.update(whole, completed=state.fraction, description=f"demo: {state.stage}")
+            show("demo", state.fraction, state.stage)
             for name, campaign in state.campaigns.items():
-                if name not in tasks:
-                    tasks[name] = bar.add_task(name, total=1.0)
-                text = f"{name}: {_campaign(campaign)}"
-                bar.update(tasks[name], completed=campaign.fraction, description=text)
+                show(name, campaign.fraction, _campaign(campaign))
 
         yield tell
 
@@ -83,9 +73,37 @@ def demo_progress() -> Iterator[Callable[[DemoProgress], None]]:
 @contextmanager
 def step_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar that is told (done, total)."""
-    with _bar() as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda done, total: bar.update(task, completed=done / total)
+    with _bars() as show:
+        yield lambda done, total: show(what, done / total, "")
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, float, str], None]]:
+    """Show a bar for each name; where no terminal listens, a line whenever its text changes."""
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=errors_console,
+        refresh_per_second=4,
+        disable=not errors_console.is_terminal,
+    )
+    tasks: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+
+    def show(name: str, fraction: float, text: str) -> None:
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=1.0)
+        line = f"{name}: {text}" if text else name
+        bars.update(tasks[name], completed=fraction, description=line)
+        if bars.disable and texts.get(name) != line:
+            texts[name] = line
+            errors_console.print(f"{line} ({fraction:.0%})", highlight=False, soft_wrap=True)
+
+    with bars:
+        yield show
 
 
 def check_line(check: Check) -> str:
@@ -99,18 +117,6 @@ def _campaign(state: CampaignProgress) -> str:
     coverage = "" if state.coverage is None else f", coverage {state.coverage:.2f}"
     labels = f"{state.labels}/{state.label_budget} labels"
     return f"round {state.round} ({state.stage}), {labels}{coverage}"
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=errors_console,
-        refresh_per_second=4,
-    )
 
 
 def _complain(error: BaseException) -> None:

@@ -46,8 +46,9 @@ class RunSummary:
 
     Attributes
     ----------
-    labels, md_steps, frames : int
-        Labelled frames, steps of all walkers together, and stored frames that count.
+    labels, failed_labels, md_steps, frames : int
+        Labelled frames, those that the oracle refused (forces beyond its limit), steps of all
+        walkers together, and stored frames that count.
     coverage : float
         Coverage of φ and ψ by these frames.
     energy_rmse_mev_per_atom, force_rmse_ev_per_angstrom : float
@@ -66,6 +67,7 @@ class RunSummary:
     """
 
     labels: int
+    failed_labels: int
     md_steps: int
     frames: int
     coverage: float
@@ -101,6 +103,7 @@ def summarise(
     events = directory.journal.events("trained")
     return RunSummary(
         labels=result.labels,
+        failed_labels=sum(len(e["errors"]) for e in directory.journal.events("labelled")),
         md_steps=result.walker_steps,
         frames=len(angles),
         coverage=coverage(angles),

@@ -69,6 +69,7 @@ def _summary(material: Material) -> Section:
     header = ["", *material.runs]
     lines: Sequence[tuple[str, str]] = (
         ("labels", "labels"),
+        ("labels that failed", "failed_labels"),
         ("MD steps of all walkers", "md_steps"),
         ("stored frames", "frames"),
         ("coverage of φ, ψ", "coverage"),

@@ -53,10 +53,10 @@ def demo_settings() -> DemoSettings:
 def _full() -> DemoSettings:
     return DemoSettings(
         campaign={
-            "potential": {"members": 4, "epochs": 200, "epochs_warm": 60},
-            "sampling": {"steps_per_round": 1000, "stride": 25, "timestep_fs": 1.0},
-            "stop": {"max_uncertainty": 2.0},
-            "selection": {"method": "farthest_point", "batch_size": 16},
+            "potential": {"members": 4, "epochs": 200, "epochs_warm": 40},
+            "sampling": {"steps_per_round": 1200, "stride": 25, "timestep_fs": 1.25},
+            "stop": {"max_uncertainty": 5.0},
+            "selection": {"method": "farthest_point", "batch_size": 24},
             "budget": {"labels": 160, "initial_labels": 16},
         },
         bias={"kind": "adaptive", "strength": 0.25},

@@ -6,6 +6,7 @@ promises in its extra file ``uncv.json``.
 """
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import List, Literal, Tuple, get_args  # noqa: UP035  TorchScript wants typing's names
 
@@ -240,6 +241,7 @@ def script(
     count = walkers * len(np.asarray(numbers)) if particles is None else particles
     chosen = torch.arange(count) if atoms is None else torch.as_tensor(np.asarray(atoms))
     module = family(core, NoBias() if bias is None else bias, output, unit, chosen, count)
+    module = deepcopy(module)  # what follows must not reach the potential
     module.requires_grad_(False)
     return torch.jit.script(module.eval())
 

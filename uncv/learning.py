@@ -181,7 +181,7 @@ class _Campaign:
         cv = round_.train()
         frames = round_.sample(cv)
         self.coverage = torsion_coverage(self.setup, self.directory.stored_frames())
-        round_.label(round_.choose(cv, frames))
+        round_.choose_and_label(cv, round_.pool(frames))
 
     def _write_candidates(self) -> None:
         frames = concatenate(self.directory.stored_frames())

@@ -6,20 +6,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncv.analysis import coverage, dihedrals
-from uncv.calibration import Calibrator, ConformalCalibrator, GaussianCalibrator, conformal_rank
 from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset, concatenate
-from uncv.errors import CalibrationError, CampaignError
+from uncv.errors import CampaignError
 from uncv.io import read, write
 from uncv.journal import replace_file
+from uncv.learning_calibration import SPLITS, assign_splits, calibrate
 from uncv.learning_directory import RunDirectory, regular
+from uncv.learning_pool import choose_frames
 from uncv.learning_setup import (
     Setup,
     displaced_starts,
@@ -32,11 +32,11 @@ from uncv.learning_setup import (
 )
 from uncv.oracles import labelled_part
 from uncv.sampling import sample
-from uncv.selection import Method, select
 from uncv.training import train
 from uncv.uncertainty import EnsembleUncertainty
 
-SPLITS = ("train", "valid", "calibration")
+ATTEMPTS = 4
+"""How often a round chooses again for labels that failed."""
 _STOP_KINDS = {
     "not finite": "not finite",
     "were bonded": "stretched bond",
@@ -46,13 +46,6 @@ _STOP_KINDS = {
 }
 Report = Callable[[str, float], None]
 """Told the stage and how much of it is done (0 to 1); may raise to end the campaign there."""
-
-
-class Calibration(NamedTuple):
-    """A calibrator and how it came about, for the journal."""
-
-    calibrator: Calibrator | None
-    note: str
 
 
 @dataclass(frozen=True)
@@ -174,8 +167,8 @@ class Round:
         reasons = checker.check(centred, energy, values, None, np.zeros(centred.shape))
         return np.array(reasons, dtype=str)
 
-    def choose(self, cv: UncertaintyCV, frames: Dataset) -> Dataset:
-        """Return the frames of the pool that are to be labelled.
+    def pool(self, frames: Dataset) -> Dataset:
+        """Return the frames that are whole structures.
 
         Raises
         ------
@@ -183,34 +176,50 @@ class Round:
             If every frame is broken.
         """
         reasons = self.broken(frames)
-        pool = frames[np.flatnonzero(reasons == "")]
-        labelled = self._labelled()
-        wanted = min(
-            self.config.selection.batch_size, self.config.budget.labels - len(labelled), len(pool)
-        )
-        if wanted == 0:
+        whole = frames[np.flatnonzero(reasons == "")]
+        if len(whole) == 0:
             raise CampaignError(
                 f"all {len(frames)} frames of round {self.number} are broken structures (first: "
                 f"{reasons[0]}); lower the bias strength or tighten the stop rules"
             )
-        chosen = choose_frames(
-            cv,
-            pool,
-            labelled,
-            wanted,
-            self.config.selection.method,
-            seed=seed_of(self.config, self.number, "select"),
-        )
+        return whole
+
+    def choose_and_label(self, cv: UncertaintyCV, pool: Dataset) -> None:
+        """Choose frames and label them; for those that fail others of the pool are chosen.
+
+        Raises
+        ------
+        CampaignError
+            If the oracle failed for all of the first choice.
+        """
+        known = self._labelled()
+        budget, batch = self.config.budget.labels, self.config.selection.batch_size
+        missing = min(batch, budget - len(known))
+        answers: list[Dataset] = []
+        for attempt in range(ATTEMPTS):
+            size = min(missing, len(pool))
+            if size == 0:
+                break
+            chosen = choose_frames(
+                cv,
+                pool,
+                concatenate([known, *answers]),
+                size,
+                self.config.selection.method,
+                seed=seed_of(self.config, self.number, "select") + attempt,
+            )
+            picked = pool[chosen].with_info(fingerprint=np.full(size, cv.fingerprint))
+            answers.append(self.setup.oracle.label(picked))
+            missing -= self._check_labels(answers[-1], everything=attempt == 0)
+            pool = pool[np.setdiff1d(np.arange(len(pool)), chosen)]
+        tried = concatenate(answers)
         self.directory.record(
             "selected",
             self.number,
-            pool=len(pool),
-            broken=int((reasons != "").sum()),
-            walker=pool.info["walker"][chosen].tolist(),
-            step=pool.info["step"][chosen].tolist(),
+            walker=tried.info["walker"].tolist(),
+            step=tried.info["step"].tolist(),
         )
-        picked = pool[chosen]
-        return picked.with_info(fingerprint=np.full(len(picked), cv.fingerprint))
+        self._keep(tried)
 
     def label(self, frames: Dataset) -> None:
         """Label frames and add them to the run directory; failed ones go to quarantine.
@@ -221,21 +230,31 @@ class Round:
             If the oracle failed for all of them.
         """
         answer = self.setup.oracle.label(frames)
+        self._check_labels(answer, everything=True)
+        self._keep(answer)
+
+    def _check_labels(self, answer: Dataset, *, everything: bool) -> int:
+        """Return how many labels are good, refusing an oracle that fails for everything."""
         errors = answer.info["label_error"]
-        failed = answer[np.flatnonzero(errors != "")]
-        self.directory.add("quarantine", failed.without_labels())
-        if len(failed) == len(answer):
+        good = int((errors == "").sum())
+        if everything and good == 0:
+            self.directory.add("quarantine", answer.without_labels())
             raise CampaignError(
                 f"the oracle failed for all {len(answer)} frames of round {self.number} (first: "
                 f"{errors[0]}); correct the oracle and run again to continue"
             )
+        return good
+
+    def _keep(self, answer: Dataset) -> None:
         good = labelled_part(answer)
+        failed = answer[np.flatnonzero(answer.info["label_error"] != "")]
         before = self.directory.labelled()
         taken = None if before is None else before.info["split"]
         splits = assign_splits(taken, len(good), self.config, self.number)
         self.directory.record(
             "labelled", self.number, frames=len(good), errors=failed.info["label_error"].tolist()
         )
+        self.directory.add("quarantine", failed.without_labels())
         self.directory.add("labelled", good.with_info(split=splits))
 
     def _labelled(self) -> Dataset:
@@ -258,73 +277,6 @@ def first_frames(config: CampaignConfig, setup: Setup) -> Dataset:
         stop_reason=np.full(count, "", dtype=str),
         fingerprint=np.full(count, "", dtype=str),
     )
-
-
-def calibrate(cv: UncertaintyCV, held_out: Dataset, config: CampaignConfig) -> Calibration:
-    """Calibrate on the frames kept for it: conformal where they are enough, else Gaussian."""
-    given = config.calibration
-    if given.method == "none":
-        return Calibration(None, "none asked for")
-    if len(held_out) == 0:
-        return Calibration(None, "none: no frame is held out for it")
-    frames = f"{len(held_out)} held-out frames"
-    if given.method == "gaussian":
-        return Calibration(GaussianCalibrator().fit(cv, held_out), f"gaussian, {frames}")
-    try:
-        conformal_rank(len(held_out), given.alpha)
-    except CalibrationError:
-        note = f"gaussian, {frames}: too few for conformal at alpha {given.alpha}"
-        return Calibration(GaussianCalibrator().fit(cv, held_out), note)
-    calibrator = ConformalCalibrator(given.alpha).fit(cv, held_out)
-    return Calibration(calibrator, f"conformal, {frames}, alpha {given.alpha}")
-
-
-def assign_splits(
-    before: NDArray[np.str_] | None, count: int, config: CampaignConfig, round_: int
-) -> NDArray[np.str_]:
-    """Return the split of each new frame, for good: what calibrates never trains, in any round."""
-    taken = np.array([], dtype=str) if before is None else before
-    total = len(taken) + count
-    shares = {
-        "calibration": config.calibration.held_out_share,
-        "valid": config.potential.validation_share,
-    }
-    if config.calibration.method == "none":
-        shares["calibration"] = 0.0
-    splits = np.full(count, "train", dtype="<U11")
-    order = np.random.default_rng(seed_of(config, round_, "split")).permutation(count)
-    used = 0
-    for name, share in shares.items():
-        wanted = max(0, round(share * total) - int((taken == name).sum()))
-        splits[order[used : used + wanted]] = name
-        used += wanted
-    return splits
-
-
-def choose_frames(
-    cv: UncertaintyCV,
-    pool: Dataset,
-    labelled: Dataset | None,
-    size: int,
-    method: Method,
-    *,
-    seed: int,
-) -> NDArray[np.int64]:
-    """Return which frames of a pool to label, by the features and uncertainty of a variable.
-
-    Uncertainties are taken from the pool's column if it has one, as stored while sampling.
-    """
-    scores = pool.info.get("uncertainty")
-    if scores is None and method == "top_u":
-        scores = cv.evaluate(pool).uncertainty
-    known = None if labelled is None else frame_features(cv, labelled)
-    return select(frame_features(cv, pool), known, size, method, scores=scores, seed=seed)
-
-
-def frame_features(cv: UncertaintyCV, frames: Dataset) -> NDArray[np.float64]:
-    """Return the mean over atoms of the potential's features (F, D)."""
-    features = cv.potential.evaluate(frames).features
-    return features.sum(axis=1) / frames.frame_atoms[:, None]
 
 
 def torsion_coverage(setup: Setup, frames: list[Dataset]) -> float | None:

@@ -8,7 +8,7 @@ derivatives by compiled code where that is there.
 
 import math
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +113,7 @@ class Aev(nn.Module):
     angle_cos: Tensor
     angle_sin: Tensor
     species_pair: Tensor
+    __jit_ignored_attributes__ = ("_exact",)
 
     def __init__(self, species: int, settings: AevSettings) -> None:
         super().__init__()
@@ -127,15 +128,23 @@ class Aev(nn.Module):
         self.radial_width = len(settings.radial_shifts)
         self.angular_width = len(settings.angular_shifts) * len(settings.angle_shifts)
         self.width = species * self.radial_width + self.species_pairs * self.angular_width
-        buffers = {
+        self._exact = {
             "radial_shifts": torch.tensor(settings.radial_shifts, dtype=torch.float64),
             "angular_shifts": torch.tensor(settings.angular_shifts, dtype=torch.float64),
             "angle_cos": angles.cos(),
             "angle_sin": angles.sin(),
-            "species_pair": _species_pairs(species),
         }
-        for name, value in buffers.items():
-            self.register_buffer(name, value, persistent=False)
+        for name, value in self._exact.items():
+            self.register_buffer(name, value.clone(), persistent=False)
+        self.register_buffer("species_pair", _species_pairs(species), persistent=False)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Convert the module; the constants are rounded once, not by each type in between."""
+        super()._apply(fn, recurse)
+        for name, exact in self._exact.items():
+            converted = getattr(self, name)
+            setattr(self, name, exact.to(converted.device, converted.dtype))
+        return self
 
     def graph(
         self, species: Tensor, positions: Tensor, cell: Tensor, pbc: Tensor, skin: float

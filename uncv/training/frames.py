@@ -167,9 +167,10 @@ class LabelledFrames:
         graph = join_graphs(self.aev, [f.graph for f in frames])
         vectors = torch.cat([f.vectors for f in frames])
         pulled = PullBack.apply(slopes, vectors, self.aev, graph)
-        forces = slopes.new_zeros((len(slopes), graph.atoms, 3))
-        forces = forces.index_add(1, graph.pairs.other, pulled)
-        forces = forces.index_add(1, graph.pairs.centre, pulled, alpha=-1)
+        rows = pulled.transpose(0, 1).flatten(1)
+        summed = rows.new_zeros((graph.atoms, rows.shape[1])).index_add(0, graph.pairs.other, rows)
+        summed = summed.index_add(0, graph.pairs.centre, rows, alpha=-1)
+        forces = summed.unflatten(1, (-1, 3)).transpose(0, 1)
         if not self.strain:
             return forces, slopes.new_zeros((len(slopes), len(ids), 0))
         lengths = torch.tensor([len(f.vectors) for f in frames])

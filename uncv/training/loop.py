@@ -98,7 +98,7 @@ class Training:
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the loss is {value} in epoch {self.epoch + 1}, expected a finite number; "
-                    f"lower the learning rate (now {self.settings.learning_rate:g}) or remove "
+                    f"lower the learning rate (now {self.optimiser.rate:g}) or remove "
                     "frames with huge forces"
                 )
             self.optimiser.step(loss)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from uncv.training.frames import FrameBatch, LabelledFrames
+from uncv.training.network_pass import NetworkPass, weights_of
 from uncv.training.networks import Networks
 from uncv.training.settings import TrainSettings
 
@@ -45,26 +46,27 @@ def predict(
     networks: Networks, scale: float, frames: LabelledFrames, batch: FrameBatch
 ) -> Prediction:
     """Return energies, forces and stress, differentiable by the weights."""
-    order = torch.cat(batch.rows)
     if not (frames.forces or frames.strain):
-        atomic = torch.cat([n(x) for n, x in zip(networks, batch.inputs, strict=True)], dim=1)
-        nothing = atomic.new_zeros((len(atomic), len(order), 3))
-        energies = _of_frames(atomic, batch, order) * scale
-        return Prediction(energies, nothing, nothing[:, : len(batch.ids), :0])
-    both = [n.value_and_slope(x) for n, x in zip(networks, batch.inputs, strict=True)]
-    energies = _of_frames(torch.cat([b[0] for b in both], dim=1), batch, order)
-    back = torch.empty_like(order)
-    back[order] = torch.arange(len(order))
-    together = torch.cat([b[1] for b in both], dim=1).index_select(1, back)
-    gradients, strains = frames.gradients(batch, together)
+        atomic = _energies_alone(networks, batch)
+        nothing = atomic.new_zeros((*atomic.shape, 3))
+        return Prediction(_of_frames(atomic, batch) * scale, nothing, nothing[:, :0, :0])
+    atomic, slopes = NetworkPass.apply(networks, batch.inputs, batch.rows, *weights_of(networks))
+    energies = _of_frames(atomic, batch)
+    gradients, strains = frames.gradients(batch, slopes)
     stress = strains * (scale / batch.volumes[:, None])
     return Prediction(energies * scale, gradients * -scale, stress)
 
 
-def _of_frames(atomic: Tensor, batch: FrameBatch, order: Tensor) -> Tensor:
-    """Return the sum over each frame's atoms (M, B) of values (M, N) in another order of atoms."""
+def _of_frames(atomic: Tensor, batch: FrameBatch) -> Tensor:
+    """Return the sum over each frame's atoms (M, B) of values (M, N)."""
     zeros = atomic.new_zeros((len(atomic), len(batch.ids)))
-    return zeros.index_add(1, batch.frame[order], atomic)
+    return zeros.index_add(1, batch.frame, atomic)
+
+
+def _energies_alone(networks: Networks, batch: FrameBatch) -> Tensor:
+    order = torch.argsort(torch.cat(batch.rows))
+    values = [n(x) for n, x in zip(networks, batch.inputs, strict=True)]
+    return torch.cat(values, dim=1).index_select(1, order)
 
 
 def squared_errors(prediction: Prediction, batch: FrameBatch) -> SquaredErrors:

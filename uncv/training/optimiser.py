@@ -40,13 +40,20 @@ class Optimiser:
     centring : Centring
         The spread of the descriptors, which sets the steps of the first layers.
     settings : TrainSettings
-        Learning rate, weight decay, averaging.
+        Weight decay and averaging.
+    rate : float
+        Largest learning rate.
     steps : int
-        Number of steps over which the learning rate falls.
+        Number of steps over which it falls.
     """
 
     def __init__(
-        self, networks: Networks, centring: Centring, settings: TrainSettings, steps: int
+        self,
+        networks: Networks,
+        centring: Centring,
+        settings: TrainSettings,
+        rate: float,
+        steps: int,
     ) -> None:
         self.networks = networks
         self.averaged = copied_networks(networks)
@@ -56,7 +63,7 @@ class Optimiser:
         for network in self.averaged + self.best:
             network.requires_grad_(False)
         self.best_loss = torch.full((settings.members,), math.inf, dtype=torch.float64)
-        self.settings, self.steps, self.step_count = settings, steps, 0
+        self.settings, self.rate, self.steps, self.step_count = settings, rate, steps, 0
         self.adam = torch.optim.AdamW(self._groups(centring), fused=True)
 
     @property
@@ -65,7 +72,7 @@ class Optimiser:
         rising = min(1.0, (self.step_count + 1) / WARM_UP)
         done = min(1.0, self.step_count / max(1, self.steps))
         falling = LAST_RATE + (1.0 - LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * done))
-        return self.settings.learning_rate * rising * falling
+        return self.rate * rising * falling
 
     def step(self, loss: Tensor) -> None:
         """Take one step down the gradient of a loss that is a sum over the members."""
@@ -120,19 +127,20 @@ class Optimiser:
 
     def _groups(self, centring: Centring) -> list[dict[str, Any]]:
         """Return the parameters with the factors of their steps."""
-        groups = []
-        for network, spread in zip(self.networks, centring.spread.tolist(), strict=True):
-            first = network.first.weight
-            others = [p for p in network.parameters() if p is not first]
-            for parameters, factor in (([first], FIRST_LAYER / spread), (others, 1.0)):
-                decay = self.settings.weight_decay / factor
-                groups.append({"params": parameters, "factor": factor, "weight_decay": decay})
-        return groups
+        first = [n.first.weight for n in self.networks]
+        others = [p for n in self.networks for p in n.parameters() if p is not n.first.weight]
+        factors = [FIRST_LAYER / spread for spread in centring.spread.tolist()]
+        decay = self.settings.weight_decay
+        groups: list[dict[str, Any]] = [
+            {"params": [p], "factor": f, "weight_decay": decay / f}
+            for p, f in zip(first, factors, strict=True)
+        ]
+        return [*groups, {"params": others, "factor": 1.0, "weight_decay": decay}]
 
     def _clip(self) -> None:
         gradients = gradients_by_member(self.networks)
-        squares = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients])
-        norms = squares.sum(dim=0).sqrt().clamp(min=1e-30)
+        parts = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.dim()))) for g in gradients]
+        norms = torch.linalg.vector_norm(torch.stack(parts), dim=0).clamp(min=1e-30)
         factors = (LARGEST_GRADIENT / norms).clamp(max=1.0)
         if bool((factors < 1.0).any()):
             for gradient in gradients:

@@ -60,8 +60,9 @@ class TrainSettings:
         Passes through the training frames, at most.
     batch_size : int
         Frames a step.
-    learning_rate : float
-        Largest step of AdamW.
+    learning_rate : float, optional
+        Largest step of AdamW; by default 0.01 for new networks and 0.001 for those continued,
+        pretrained ones among them.
     energy_weight, force_weight, stress_weight : float
         Weights of the loss (per (eV/atom)², (eV/Å)² and (eV/Å³)²).
     weight_decay : float
@@ -84,15 +85,15 @@ class TrainSettings:
     members: int = 4
     hidden: tuple[int, ...] | Mapping[str, tuple[int, ...]] = (64, 48)
     activation: str = "silu"
-    epochs: int = 200
-    batch_size: int = 16
-    learning_rate: float = 1e-2
+    epochs: int = 100
+    batch_size: int = 8
+    learning_rate: float | None = None
     energy_weight: float = 20.0
     force_weight: float = 1.0
     stress_weight: float = 0.0
     weight_decay: float = 1e-4
     averaging: float = 0.98
-    patience: int = 100
+    patience: int = 40
     valid_fraction: float = 0.1
     subset_fraction: float = 1.0
     start: Literal["scratch", "ani1x"] = "scratch"
@@ -102,7 +103,7 @@ class TrainSettings:
         for name in ("members", "epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if not self.learning_rate > 0:
+        if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected more than 0")
         for name in ("energy_weight", "force_weight", "stress_weight", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):

@@ -27,6 +27,8 @@ from uncv.training.optimiser import FIRST_LAYER, Optimiser
 from uncv.training.settings import EpochLog, TrainSettings
 from uncv.training.start import starting_potential
 
+NEW_RATE, CONTINUED_RATE = 1e-2, 1e-3
+"""Largest learning rates by default."""
 SCALE_FRAMES = 32
 """Frames whose forces set the scale of new networks."""
 
@@ -93,16 +95,19 @@ def train(
     identity = run_identity(settings, seed, potential.fingerprint, data, validation)
     frames, centring = _frames(potential, data, validation, settings, seed)
     networks = copied_networks(networks_of(potential))
-    if start is None and settings.start == "scratch":
+    new = start is None and settings.start == "scratch"
+    if new:
         scale_first_layers(networks, FIRST_LAYER / centring.spread)
         scale = _scale(networks, frames.training)
     else:
         centre(networks, centring)
         scale = potential.settings.scale
     steps = settings.epochs * -(-len(data) // settings.batch_size)
-    training = Training(Optimiser(networks, centring, settings, steps), frames, scale, seed)
+    rate = settings.learning_rate or (NEW_RATE if new else CONTINUED_RATE)
+    optimiser = Optimiser(networks, centring, settings, rate, steps)
+    training = Training(optimiser, frames, scale, seed)
     _run(training, identity, Outputs(checkpoint, log, progress))
-    return _finished(potential, training.optimiser.best, centring, scale)
+    return _finished(potential, optimiser.best, centring, scale)
 
 
 def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
