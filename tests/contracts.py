@@ -173,7 +173,7 @@ def invariances(case: UncertaintyCase, folder: Path) -> None:
     """Translation, rotation, permutation of atoms; gradients turn with the structure."""
     cv, data = fitted(case), tiny.frames("CH3CH2OH", 2)
     start = cv.evaluate(data)
-    same(start, cv.evaluate(moved(data, data.positions + [3.0, -50.0, 0.4])), 1e-7)
+    same(start, cv.evaluate(moved(data, data.positions + np.array([3.0, -50.0, 0.4]))), 1e-7)
     turn = tiny.rotation()
     turned = cv.evaluate(moved(data, data.positions @ turn.T))
     back = turned._replace(

@@ -27,11 +27,11 @@ def test_the_slope_is_there_without_gradients_too():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_strength_is_finite(bad):
-    with pytest.raises(ValueError, match="strength is .*expected a finite number"):
+    with pytest.raises(ValueError, match=r"strength is .*expected a finite number"):
         LinearBias(bad)
-    with pytest.raises(ValueError, match="strength is .*expected a finite number"):
+    with pytest.raises(ValueError, match=r"strength is .*expected a finite number"):
         AdaptiveBias(strength=bad)
-    with pytest.raises(ValueError, match="hydrogen is .*expected a finite number"):
+    with pytest.raises(ValueError, match=r"hydrogen is .*expected a finite number"):
         AdaptiveBias(hydrogen=bad)
 
 

@@ -282,7 +282,7 @@ def test_the_window_is_a_running_mean_of_each_walker(rng):
     window.forget(1)
     assert window.coefficient()[1] == 0.0
     np.testing.assert_allclose(window.coefficient()[0], expected(0, [5, 6, 7]))
-    for step in range(3):
+    for _ in range(3):
         window.push(np.ones((2, 2, 3)), 2 * np.ones((2, 2, 3)), both)
     np.testing.assert_allclose(window.coefficient(), 0.5)
 

@@ -1,4 +1,4 @@
-"""Exported TorchScript: what the file says of itself, units, errors; values are in the contracts."""
+"""Exported TorchScript: what the file promises, units, errors; values are in the contracts."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Foreign:
 def test_a_foreign_potential_is_told_to_use_the_python_backend():
     cv = tiny.cv()
     cv.potential = Foreign()
-    with pytest.raises(TypeError, match="Foreign cannot be exported; .* python\\s+backend"):
+    with pytest.raises(TypeError, match=r"Foreign cannot be exported; .* python backend"):
         script(cv, [1])
 
 

@@ -14,8 +14,8 @@ from uncv.data import concatenate
 from uncv.errors import ElementError, FileFormatError
 from uncv.models import AniPotential, AniSettings, load_potential
 from uncv.models.aev import Aev, AevSettings
-from uncv.models.networks import ElementNetwork
 from uncv.models.neighbours import pair_vectors
+from uncv.models.networks import ElementNetwork
 from uncv.models.pretrained import _resources
 from uncv.protocols import Potential
 from uncv.units import HARTREE_IN_EV

@@ -1,4 +1,4 @@
-"""The OpenMM engine: forces of E, u and V by both backends, walkers, biases, PLUMED, checkpoints."""
+"""The OpenMM engine: forces of E, u and V by both backends, walkers, biases, checkpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import openmm
 import pytest
 import tiny
-import torch
 from openmm import app, unit
 
 import uncv.openmm as engine

@@ -249,6 +249,12 @@ def test_missing_labels_do_not_matter():
     assert train(data, QUICK).fingerprint == train(garbage, QUICK).fingerprint
 
 
+def test_frames_without_any_label_are_left_out():
+    data = molecules(6, (8, 1, 1), 0)
+    blank = concatenate([data, molecules(3, (8, 1, 1), 9).without_labels()])
+    assert train(blank, QUICK).fingerprint == train(data, QUICK).fingerprint
+
+
 def test_energies_alone_train():
     data = replace(molecules(12, (8, 1, 1), 0), forces=None)
     history = []

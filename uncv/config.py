@@ -182,6 +182,11 @@ class CampaignConfig(Section):
     selection: SelectionConfig = SelectionConfig()
     budget: BudgetConfig = BudgetConfig()
     seed: int = 0
+    threads: PositiveInt = Field(
+        default=1,
+        description="of torch; one is quickest for small molecules, and keeps results the same "
+        "on machines with other numbers of cores",
+    )
 
 
 def load_config(path: str | Path) -> CampaignConfig:

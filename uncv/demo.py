@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uncv.analysis import coverage, dihedrals
 from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
+from uncv.data import Dataset
 from uncv.demo_measures import RunSummary, angles_of, summarise, together
 from uncv.demo_metadynamics import Metadynamics, run_metadynamics
 from uncv.demo_report import Material, write_demo_report
 from uncv.demo_settings import RUNS, DemoSettings, demo_settings
 from uncv.errors import CampaignError
-from uncv.executors import InProcessExecutor, process_pool
+from uncv.executors import InProcessExecutor, process_pool, torch_threads
 from uncv.export import export
 from uncv.io import read, write
 from uncv.journal import replace_file
@@ -31,6 +33,7 @@ from uncv.reference import reference_md
 
 _POLL_SECONDS = 0.25
 _CAMPAIGNS_SHARE = 0.85
+_REFERENCE = "reference, 1200 K"
 
 
 class DemoProgress(NamedTuple):
@@ -118,53 +121,90 @@ def demo(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     tell = progress or (lambda _: None)
-    results = _campaigns(folder, seed, settings, tell)
-    last = _states(folder)
-
-    def stage(text: str, fraction: float) -> None:
-        tell(DemoProgress(fraction, text, last))
-
-    runs, coverage_of_reference = _measure(folder, seed, settings, results, stage)
-    summary = DemoSummary(folder, runs, coverage_of_reference, time.monotonic() - begun)
+    with _executor(settings) as executor, torch_threads(1):
+        work = _Demo(folder, seed, settings, executor, tell)
+        material, reference = work.measure(work.campaigns())
+        work.tell_stage("writing the report", 0.97)
+        write_demo_report(folder, material)
+        _write_files(folder, material.cv, work.setup)
+    summary = DemoSummary(folder, material.runs, reference, time.monotonic() - begun)
     text = json.dumps(summary.to_json(), indent=2)
     replace_file(folder / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
-    stage("done", 1.0)
+    work.tell_stage("done", 1.0)
     return summary
 
 
-def _measure(
-    folder: Path,
-    seed: int,
-    settings: DemoSettings,
-    results: dict[str, CampaignResult],
-    stage: Callable[[str, float], None],
-) -> tuple[dict[str, RunSummary], float]:
-    stage("reference dynamics at 1200 K", _CAMPAIGNS_SHARE)
-    config = settings.config("biased", seed)
-    setup = make_setup(config)
-    files = config.oracle.force_field
-    hot = reference_md(setup.topology, files, setup.start, settings.reference, seed=seed)
-    stage("measuring on the test set", 0.89)
-    angles = {name: np.concatenate(angles_of(folder / name)) for name in RUNS}
-    frames = min(len(values) for values in angles.values())
-    runs = {
-        name: summarise(result, hot, frames, curve_frames=settings.curve_frames, seed=seed)
-        for name, result in results.items()
-    }
-    stage("metadynamics by PLUMED", 0.94)
-    biased = RunDirectory(folder / "biased")
-    cv = UncertaintyCV.load(biased.final)
-    seen = np.concatenate([part.info["uncertainty"] for part in biased.stored_frames()])
-    run = Metadynamics(folder, settings.metadynamics_steps, seed=seed)
-    colvar = run_metadynamics(setup.topology, setup.start, cv, seen, run)
-    stage("writing the report", 0.98)
-    maps = {name: values[:frames] for name, values in angles.items()}
-    maps["reference, 1200 K"] = dihedrals(hot[:frames], np.array(setup.torsions))
-    temperatures = dict.fromkeys(maps, config.sampling.temperature_k)
-    temperatures["reference, 1200 K"] = settings.reference.temperature
-    write_demo_report(folder, Material(runs, maps, cv, hot, colvar, temperatures))
-    _write_files(folder, cv, setup)
-    return runs, coverage(maps["reference, 1200 K"])
+class _Demo:
+    """The two campaigns, and what is measured of them; the work goes through an executor."""
+
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        settings: DemoSettings,
+        executor: Executor,
+        tell: Callable[[DemoProgress], None],
+    ) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.settings = settings
+        self.executor = executor
+        self.tell = tell
+        self.config = settings.config("biased", seed)
+        self.setup = make_setup(self.config)
+
+    def tell_stage(self, text: str, fraction: float) -> None:
+        self.tell(DemoProgress(fraction, text, _states(self.folder)))
+
+    def campaigns(self) -> dict[str, CampaignResult]:
+        jobs = {
+            name: self.executor.submit(
+                _campaign, self.settings.config(name, self.seed), self.folder / name
+            )
+            for name in RUNS
+        }
+        self._watch(list(jobs.values()))
+        results = {name: job.result() for name, job in jobs.items()}
+        if not all(result.finished for result in results.values()):
+            raise CampaignError(
+                f"the campaigns in {self.folder} were interrupted; run the same command again to "
+                "continue"
+            )
+        return results
+
+    def _watch(self, jobs: list[Future[CampaignResult]]) -> None:
+        waiting = True
+        while waiting:
+            try:
+                waiting = bool(wait(jobs, timeout=_POLL_SECONDS).not_done)
+            except KeyboardInterrupt:  # the campaigns have heard it too, and end after their step
+                continue
+            states = _states(self.folder)
+            done = sum(state.fraction for state in states.values()) / len(RUNS)
+            self.tell(DemoProgress(_CAMPAIGNS_SHARE * done, "campaigns", states))
+
+    def measure(self, results: dict[str, CampaignResult]) -> tuple[Material, float]:
+        """Return what the report needs, and the coverage by the reference at equal frames."""
+        settings, seed = self.settings, self.seed
+        angles = {name: np.concatenate(angles_of(self.folder / name)) for name in RUNS}
+        frames = min(len(values) for values in angles.values())
+        self.tell_stage("reference dynamics at 1200 K", _CAMPAIGNS_SHARE)
+        meta = self.executor.submit(_metadynamics, self.config, self.folder, settings, seed)
+        hot = self.executor.submit(_reference, self.config, settings, seed).result()
+        self.tell_stage("measuring on the test set", 0.88)
+        jobs = {
+            name: self.executor.submit(summarise, result, hot, frames, settings.curve_frames, seed)
+            for name, result in results.items()
+        }
+        runs = {name: job.result() for name, job in jobs.items()}
+        self.tell_stage("metadynamics by PLUMED", 0.94)
+        maps = {name: values[:frames] for name, values in angles.items()}
+        maps[_REFERENCE] = dihedrals(hot[:frames], np.array(self.setup.torsions))
+        temperatures = dict.fromkeys(maps, self.config.sampling.temperature_k)
+        temperatures[_REFERENCE] = settings.reference.temperature
+        cv = UncertaintyCV.load(RunDirectory(self.folder / "biased").final)
+        material = Material(runs, maps, cv, hot, meta.result(), temperatures)
+        return material, coverage(maps[_REFERENCE])
 
 
 def _write_files(folder: Path, cv: UncertaintyCV, setup: Setup) -> None:
@@ -174,23 +214,6 @@ def _write_files(folder: Path, cv: UncertaintyCV, setup: Setup) -> None:
         replace_file(folder / f"{name}.extxyz", partial(write, data=joined))
     replace_file(folder / "alanine_dipeptide.uncv", cv.save)
     export(cv, setup.start, folder / "alanine_dipeptide.pt")
-
-
-def _campaigns(
-    folder: Path, seed: int, settings: DemoSettings, tell: Callable[[DemoProgress], None]
-) -> dict[str, CampaignResult]:
-    with _executor(settings) as executor:
-        jobs = {
-            name: executor.submit(_campaign, settings.config(name, seed), folder / name)
-            for name in RUNS
-        }
-        _watch(folder, list(jobs.values()), tell)
-        results = {name: job.result() for name, job in jobs.items()}
-    if not all(result.finished for result in results.values()):
-        raise CampaignError(
-            f"the campaigns in {folder} were interrupted; run the same command again to continue"
-        )
-    return results
 
 
 def _executor(settings: DemoSettings) -> Executor:
@@ -213,18 +236,20 @@ def _campaign(config: CampaignConfig, folder: Path) -> CampaignResult:
     return learn(config, folder, tell)
 
 
-def _watch(
-    folder: Path, jobs: list[Future[CampaignResult]], tell: Callable[[DemoProgress], None]
-) -> None:
-    waiting = True
-    while waiting:
-        try:
-            waiting = bool(wait(jobs, timeout=_POLL_SECONDS).not_done)
-        except KeyboardInterrupt:  # the campaigns have heard it too, and end after their step
-            continue
-        states = _states(folder)
-        done = sum(state.fraction for state in states.values()) / len(RUNS)
-        tell(DemoProgress(_CAMPAIGNS_SHARE * done, "campaigns", states))
+def _reference(config: CampaignConfig, settings: DemoSettings, seed: int) -> Dataset:
+    setup = make_setup(config)
+    files = config.oracle.force_field
+    return reference_md(setup.topology, files, setup.start, settings.reference, seed=seed)
+
+
+def _metadynamics(
+    config: CampaignConfig, folder: Path, settings: DemoSettings, seed: int
+) -> NDArray[np.float64]:
+    setup, biased = make_setup(config), RunDirectory(folder / "biased")
+    cv = UncertaintyCV.load(biased.final)
+    seen = np.concatenate([part.info["uncertainty"] for part in biased.stored_frames()])
+    run = Metadynamics(folder, settings.metadynamics_steps, seed=seed)
+    return run_metadynamics(setup.topology, setup.start, cv, seen, run)
 
 
 def _states(folder: Path) -> dict[str, CampaignProgress]:

@@ -92,7 +92,7 @@ def angles_of(directory: Path) -> list[NDArray[np.float64]]:
 
 
 def summarise(
-    result: CampaignResult, test: Dataset, frames: int, *, curve_frames: int, seed: int
+    result: CampaignResult, test: Dataset, frames: int, curve_frames: int, seed: int
 ) -> RunSummary:
     """Measure a campaign on a test set, its coverage by its first ``frames`` stored frames."""
     directory = RunDirectory(result.directory)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.errors import EngineError
-from uncv.openmm import Plumed, create_system, finish
+from uncv.openmm import Plumed, create_system, driver_of, finish
 from uncv.units import ANGSTROM_IN_NM, FS_IN_PS, uncertainty_in_openmm
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def run_metadynamics(
     simulation.context.setVelocitiesToTemperature(run.temperature, run.seed + 1)
     simulation.step(run.steps)
     finish(simulation)
+    driver_of(simulation).close()  # PLUMED writes the last lines when it ends
     colvar = np.atleast_2d(np.loadtxt(run.folder / "COLVAR", comments="#"))
     if not np.isfinite(colvar).all():
         raise EngineError(f"{run.folder / 'COLVAR'} holds values that are not finite")

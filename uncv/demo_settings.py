@@ -53,7 +53,13 @@ def demo_settings() -> DemoSettings:
 def _full() -> DemoSettings:
     return DemoSettings(
         campaign={
-            "potential": {"members": 4, "epochs": 200, "epochs_warm": 40},
+            "potential": {
+                "start": "ani1x",
+                "members": 4,
+                "epochs": 40,
+                "epochs_warm": 8,
+                "learning_rate": 0.001,
+            },
             "sampling": {"steps_per_round": 1200, "stride": 25, "timestep_fs": 1.25},
             "stop": {"max_uncertainty": 5.0},
             "selection": {"method": "farthest_point", "batch_size": 24},

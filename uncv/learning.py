@@ -16,6 +16,7 @@ from uncv.config import CampaignConfig, load_config, make_config
 from uncv.cv import UncertaintyCV
 from uncv.data import concatenate
 from uncv.errors import CampaignError
+from uncv.executors import torch_threads
 from uncv.io import write
 from uncv.journal import replace_file, run_lock
 from uncv.learning_directory import RunDirectory
@@ -114,7 +115,7 @@ def learn(
     given, path = _resolve(config, out)
     path.mkdir(parents=True, exist_ok=True)
     setup = make_setup(given)
-    with run_lock(path), _interrupts() as interrupted:
+    with run_lock(path), torch_threads(given.threads), _interrupts() as interrupted:
         directory = RunDirectory(path)
         directory.open(given)
         campaign = _Campaign(given, setup, directory, progress, interrupted)

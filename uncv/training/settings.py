@@ -61,8 +61,8 @@ class TrainSettings:
     batch_size : int
         Frames a step.
     learning_rate : float, optional
-        Largest step of AdamW; by default 0.01 for new networks and 0.001 for those continued,
-        pretrained ones among them.
+        Largest step of AdamW; by default 0.01 for new networks, 0.003 for those continued, and
+        0.001 for networks with CELU, those of ANI-1x among them.
     energy_weight, force_weight, stress_weight : float
         Weights of the loss (per (eV/atom)², (eV/Å)² and (eV/Å³)²).
     weight_decay : float

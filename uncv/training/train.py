@@ -27,8 +27,8 @@ from uncv.training.optimiser import FIRST_LAYER, Optimiser
 from uncv.training.settings import EpochLog, TrainSettings
 from uncv.training.start import starting_potential
 
-NEW_RATE, CONTINUED_RATE = 1e-2, 1e-3
-"""Largest learning rates by default."""
+NEW_RATE, CONTINUED_RATE, CELU_RATE = 1e-2, 3e-3, 1e-3
+"""Largest learning rates by default: new networks, continued ones, those of ANI-1x's kind."""
 SCALE_FRAMES = 32
 """Frames whose forces set the scale of new networks."""
 
@@ -79,7 +79,7 @@ def train(
     Raises
     ------
     DataError
-        If there are too few frames, or no labels that the loss uses, or infinite ones.
+        If there are no frames, no labels that the loss uses, or infinite ones.
     ElementError
         If the data contain an element that the potential to start from does not know.
     TrainingError
@@ -88,7 +88,7 @@ def train(
     settings = TrainSettings() if settings is None else settings
     _check(data, settings, "data")
     if validation is None:
-        data, validation = hold_out(data, settings.valid_fraction, seed)
+        data, validation = _split(data, settings, seed)
     else:
         _check(validation, settings, "validation")
     potential = starting_potential(data, settings, seed, start)
@@ -103,7 +103,7 @@ def train(
         centre(networks, centring)
         scale = potential.settings.scale
     steps = settings.epochs * -(-len(data) // settings.batch_size)
-    rate = settings.learning_rate or (NEW_RATE if new else CONTINUED_RATE)
+    rate = settings.learning_rate or _default_rate(potential, new=new)
     optimiser = Optimiser(networks, centring, settings, rate, steps)
     training = Training(optimiser, frames, scale, seed)
     _run(training, identity, Outputs(checkpoint, log, progress))
@@ -134,6 +134,11 @@ def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     ]
     order = np.array(sorted(range(len(data)), key=keys.__getitem__))
     return data[np.sort(order[number:])], data[np.sort(order[:number])]
+
+
+def _split(data: Dataset, settings: TrainSettings, seed: int) -> tuple[Dataset, Dataset | None]:
+    """Hold out frames that carry labels; frames without one teach nothing and are left out."""
+    return hold_out(data[_useful(data, settings)], settings.valid_fraction, seed)
 
 
 def _run(training: Training, identity: str, outputs: Outputs) -> None:
@@ -181,6 +186,12 @@ def subsets(members: int, frames: int, fraction: float, seed: int) -> Tensor:
     return chosen
 
 
+def _default_rate(potential: AniPotential, *, new: bool) -> float:
+    if potential.settings.activation == "celu":
+        return CELU_RATE
+    return NEW_RATE if new else CONTINUED_RATE
+
+
 def _scale(networks: Networks, frames: LabelledFrames) -> float:
     """Return the factor that gives new networks forces of the size of the labels."""
     if not frames.forces:
@@ -212,17 +223,21 @@ def _check(data: Dataset, settings: TrainSettings, name: str) -> None:
             bad = np.flatnonzero(np.isinf(value).reshape(len(data), -1).any(axis=1))
             some = ", ".join(str(i) for i in bad[:8])
             raise DataError(f"{label} of frames {some} of {name} is infinite; remove these frames")
-    used = {
-        "energy": settings.energy_weight,
-        "forces": settings.force_weight,
-        "stress": settings.stress_weight,
-    }
-    if not any(weight > 0 and _finite(data, label).any() for label, weight in used.items()):
-        wanted = ", ".join(label for label, weight in used.items() if weight > 0)
+    if not _useful(data, settings).any():
         raise DataError(
-            f"no frame of {name} carries a label that the loss uses ({wanted}); "
-            "label the frames, or change the weights"
+            f"no frame of {name} carries a label that the loss uses "
+            f"({', '.join(_used_labels(settings))}); label the frames, or change the weights"
         )
+
+
+def _used_labels(settings: TrainSettings) -> list[str]:
+    weights = settings.energy_weight, settings.force_weight, settings.stress_weight
+    return [n for n, w in zip(("energy", "forces", "stress"), weights, strict=True) if w > 0]
+
+
+def _useful(data: Dataset, settings: TrainSettings) -> NDArray[np.bool_]:
+    """Return which frames carry a label that the loss uses (F,)."""
+    return np.any([_finite(data, label) for label in _used_labels(settings)], axis=0)
 
 
 def _finite(data: Dataset, label: str) -> NDArray[np.bool_]:
