@@ -112,8 +112,11 @@ def train(
     out: Annotated[Path, typer.Option(help="The .uncv file to write.")],
     members: Annotated[int, typer.Option(help="Members of the ensemble.")] = 4,
     epochs: Annotated[int, typer.Option(help="Epochs, at most.")] = 200,
-    batch_size: Annotated[int, typer.Option(help="Frames in a batch.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 3e-3,
+    batch_size: Annotated[int, typer.Option(help="Frames in a batch.")] = 8,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Largest learning rate; by default what suits the start."),
+    ] = None,
     start: Annotated[Start, typer.Option(help="New networks, or those of ANI-1x.")] = Start.scratch,
     of: Annotated[Of, typer.Option(help="What members are compared in.")] = Of.energy,
     calibration: Annotated[

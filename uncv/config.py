@@ -58,8 +58,10 @@ class PotentialConfig(Section):
     )
     epochs: PositiveInt = Field(default=200, description="epochs of the first round, at most")
     epochs_warm: PositiveInt = Field(default=60, description="epochs of later, warm-started rounds")
-    batch_size: PositiveInt = 16
-    learning_rate: Positive = 3e-3
+    batch_size: PositiveInt = 8
+    learning_rate: Positive | None = Field(
+        default=None, description="largest; by default what suits new or continued networks"
+    )
     energy_weight: Positive | None = Field(default=None, description="in the loss, per (eV/atom)²")
     force_weight: Positive | None = Field(default=None, description="in the loss, per (eV/Å)²")
     subset_share: Annotated[float, Field(gt=0, le=1)] = Field(

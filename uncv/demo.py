@@ -27,7 +27,7 @@ from uncv.export import export
 from uncv.io import read, write
 from uncv.journal import replace_file
 from uncv.learning import CampaignProgress, CampaignResult, learn
-from uncv.learning_directory import RunDirectory
+from uncv.learning_directory import RunDirectory, regular
 from uncv.learning_setup import Setup, make_setup
 from uncv.reference import reference_md
 
@@ -247,7 +247,7 @@ def _metadynamics(
 ) -> NDArray[np.float64]:
     setup, biased = make_setup(config), RunDirectory(folder / "biased")
     cv = UncertaintyCV.load(biased.final)
-    seen = np.concatenate([part.info["uncertainty"] for part in biased.stored_frames()])
+    seen = cv.evaluate(regular(biased.stored_frames()[-1])).uncertainty
     run = Metadynamics(folder, settings.metadynamics_steps, seed=seed)
     return run_metadynamics(setup.topology, setup.start, cv, seen, run)
 

@@ -58,7 +58,6 @@ def _full() -> DemoSettings:
                 "members": 4,
                 "epochs": 40,
                 "epochs_warm": 8,
-                "learning_rate": 0.001,
             },
             "sampling": {"steps_per_round": 1200, "stride": 25, "timestep_fs": 1.25},
             "stop": {"max_uncertainty": 5.0},
@@ -66,7 +65,7 @@ def _full() -> DemoSettings:
             "budget": {"labels": 160, "initial_labels": 16},
         },
         bias={"kind": "adaptive", "strength": 0.25},
-        reference=ReferenceSettings(frames=2000, stride=50),
+        reference=ReferenceSettings(frames=2304, stride=250, timestep=1.0, hydrogen_mass=4.0),
     )
 
 
