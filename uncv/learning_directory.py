@@ -43,11 +43,11 @@ class RunDirectory:
         return self.path / "final.uncv"
 
     def model(self, round_: int) -> Path:
-        """The collective variable that a round samples with."""
+        """Return the path of the collective variable that a round samples with."""
         return self.path / f"model_round_{round_:02d}.uncv"
 
     def frames(self, round_: int) -> Path:
-        """All frames that a round stored."""
+        """Return the path of the frames that a round stored."""
         return self.path / f"frames_round_{round_:02d}.npz"
 
     def open(self, config: CampaignConfig) -> None:
@@ -89,7 +89,7 @@ class RunDirectory:
         return self._read("labelled.extxyz")
 
     def labelled_count(self) -> int:
-        """Number of labelled frames."""
+        """Return the number of labelled frames."""
         data = self.labelled()
         return 0 if data is None else len(data)
 

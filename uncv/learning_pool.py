@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset

@@ -30,6 +30,7 @@ from uncv.learning_setup import (
     train_settings,
     viability_rules,
 )
+from uncv.models import AniPotential
 from uncv.oracles import labelled_part
 from uncv.sampling import sample
 from uncv.training import train
@@ -80,13 +81,13 @@ class Round:
         begun = time.monotonic()
         labelled = self._labelled()
         parts = {s: labelled[np.flatnonzero(labelled.info["split"] == s)] for s in SPLITS}
-        before = self.directory.model(self.number - 1)
-        settings = train_settings(self.config, warm=before.exists())
+        start = self._previous_potential()
+        settings = train_settings(self.config, warm=start is not None)
         potential = train(
             parts["train"],
             settings,
             seed=seed_of(self.config, self.number, "train"),
-            start=UncertaintyCV.load(before).potential if before.exists() else None,
+            start=start,
             validation=parts["valid"] if len(parts["valid"]) else None,
             progress=lambda epoch: self.report("train", epoch.epoch / settings.epochs),
         )
@@ -256,6 +257,15 @@ class Round:
         )
         self.directory.add("quarantine", failed.without_labels())
         self.directory.add("labelled", good.with_info(split=splits))
+
+    def _previous_potential(self) -> AniPotential | None:
+        path = self.directory.model(self.number - 1)
+        if not path.exists():
+            return None
+        potential = UncertaintyCV.load(path).potential
+        if not isinstance(potential, AniPotential):
+            raise CampaignError(f"{path} holds a potential that cannot be trained further")
+        return potential
 
     def _labelled(self) -> Dataset:
         labelled = self.directory.labelled()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def load_structure(system: SystemConfig) -> tuple[Topology, Dataset]:
         )
     try:
         pdb = app.PDBFile(system.structure)
-    except Exception as error:  # noqa: BLE001 - whatever the parser raises, the file is at fault
+    except Exception as error:
         raise ConfigError(f"{system.structure} cannot be read as PDB: {error}") from error
     topology = pdb.topology
     cell = np.zeros((3, 3))
@@ -109,7 +109,7 @@ def load_structure(system: SystemConfig) -> tuple[Topology, Dataset]:
     else:
         cell = np.array(topology.getPeriodicBoxVectors().value_in_unit(unit.nanometer))
     positions = np.array(pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
-    numbers = [atom.element.atomic_number for atom in topology.atoms()]
+    numbers = np.array([atom.element.atomic_number for atom in topology.atoms()])
     start = Dataset(numbers, positions[None] / ANGSTROM_IN_NM, cell=cell / ANGSTROM_IN_NM)
     return topology, start
 
@@ -133,7 +133,7 @@ def displaced_starts(config: CampaignConfig, start: Dataset) -> Dataset:
 def train_settings(config: CampaignConfig, *, warm: bool) -> TrainSettings:
     """Return how a round trains: at length from scratch, shortly from the previous round."""
     given = config.potential
-    options = {
+    options: dict[str, Any] = {
         "members": given.members,
         "epochs": given.epochs_warm if warm else given.epochs,
         "batch_size": given.batch_size,
