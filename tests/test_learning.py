@@ -18,10 +18,10 @@ from uncv.data import Dataset
 from uncv.errors import CampaignError, ConfigError
 from uncv.journal import Journal, run_lock
 from uncv.learning import CampaignProgress, learn
-from uncv.learning_calibration import assign_splits, calibrate
-from uncv.learning_directory import RunDirectory, regular
-from uncv.learning_rounds import Round, first_frames, kind_of_stop
-from uncv.learning_setup import displaced_starts, load_structure, make_setup, seed_of
+from uncv.learning.calibration import assign_splits, calibrate
+from uncv.learning.directory import RunDirectory, regular
+from uncv.learning.rounds import Round, first_frames, kind_of_stop
+from uncv.learning.setup import displaced_starts, load_structure, make_setup, seed_of
 from uncv.oracles import FrameOracle
 
 TINY = {

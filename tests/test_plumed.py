@@ -18,7 +18,7 @@ from uncv.plumed import (
     plumed_kernel,
     plumed_version,
 )
-from uncv.plumed_script import check_script, read_script
+from uncv.plumed.script import check_script, read_script
 
 KCAL = 4.184  # kJ/mol, by definition
 MASSES = [12.011, 1.008, 15.999, 14.007]
@@ -468,7 +468,7 @@ def test_kernel_is_found_and_its_absence_names_the_remedy(monkeypatch, tmp_path)
         plumed_kernel()
     monkeypatch.delenv("PLUMED_KERNEL")
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
-    monkeypatch.setattr("uncv.plumed_kernel.find_spec", lambda name: None)
+    monkeypatch.setattr("uncv.plumed.kernel.find_spec", lambda name: None)
     monkeypatch.setattr("sys.prefix", str(tmp_path))
     with pytest.raises(DependencyError, match=r"there is no libplumedKernel.*hillclimber"):
         plumed_kernel()

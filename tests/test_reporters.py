@@ -92,5 +92,3 @@ def test_another_system_is_refused(tmp_path):
         run.reporters.append(reporter)
         with pytest.raises(uncv.errors.EngineError, match="no driver of uncv"):
             run.step(1)
-
-

@@ -180,7 +180,7 @@ def sample(
     from uncv.config import BiasConfig, SystemConfig
     from uncv.cv import UncertaintyCV
     from uncv.io import write
-    from uncv.learning_setup import load_structure, make_bias
+    from uncv.learning.setup import load_structure, make_bias
     from uncv.sampling import SampleSettings
     from uncv.sampling import sample as run
 
@@ -235,7 +235,7 @@ def label(
     """Label structures with a force field of OpenMM; failed frames are left out and counted."""
     from uncv.config import SystemConfig
     from uncv.io import read, write
-    from uncv.learning_setup import load_structure
+    from uncv.learning.setup import load_structure
     from uncv.oracles import OpenMMForceField, labelled_part
 
     topology, _ = load_structure(SystemConfig(structure=structure, periodic=periodic))
@@ -263,7 +263,7 @@ def select(
     """Choose frames to label from a pool."""
     from uncv.cv import UncertaintyCV
     from uncv.io import read, write
-    from uncv.learning_pool import choose_frames
+    from uncv.learning.pool import choose_frames
 
     labelled = None if train is None else read(train)
     candidates = read(pool)

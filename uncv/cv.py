@@ -128,7 +128,7 @@ class UncertaintyCV:
         """'energy' (eV), 'force' (eV/Å) or 'dimensionless'."""
         if self.calibrator is not None and self.calibrator.kind is not None:
             return self.calibrator.kind
-        return cast(Kind, self.uncertainty.kind)
+        return cast("Kind", self.uncertainty.kind)
 
     @property
     def smooth(self) -> bool:

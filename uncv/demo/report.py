@@ -14,7 +14,7 @@ from uncv.analysis import coverage, ramachandran
 from uncv.calibration import scores
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
-from uncv.demo_measures import RunSummary
+from uncv.demo.measures import RunSummary
 from uncv.report import Section, Table, write_report
 from uncv.units import unit_name
 

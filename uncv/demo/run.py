@@ -17,18 +17,18 @@ from uncv.analysis import coverage, dihedrals
 from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
-from uncv.demo_measures import RunSummary, angles_of, summarise, together
-from uncv.demo_metadynamics import Metadynamics, run_metadynamics
-from uncv.demo_report import Material, write_demo_report
-from uncv.demo_settings import RUNS, DemoSettings, demo_settings
+from uncv.demo.measures import RunSummary, angles_of, summarise, together
+from uncv.demo.metadynamics import Metadynamics, run_metadynamics
+from uncv.demo.report import Material, write_demo_report
+from uncv.demo.settings import RUNS, DemoSettings, demo_settings
 from uncv.errors import CampaignError
 from uncv.executors import InProcessExecutor, process_pool, torch_threads
 from uncv.export import export
 from uncv.io import read, write
 from uncv.journal import replace_file
 from uncv.learning import CampaignProgress, CampaignResult, learn
-from uncv.learning_directory import RunDirectory, regular
-from uncv.learning_setup import Setup, make_setup
+from uncv.learning.directory import RunDirectory, regular
+from uncv.learning.setup import Setup, make_setup
 from uncv.reference import reference_md
 
 _POLL_SECONDS = 0.25

@@ -19,9 +19,9 @@ from uncv.errors import CampaignError
 from uncv.executors import torch_threads
 from uncv.io import write
 from uncv.journal import replace_file, run_lock
-from uncv.learning_directory import RunDirectory
-from uncv.learning_rounds import Round, first_frames, torsion_coverage
-from uncv.learning_setup import Setup, make_setup
+from uncv.learning.directory import RunDirectory
+from uncv.learning.rounds import Round, first_frames, torsion_coverage
+from uncv.learning.setup import Setup, make_setup
 
 TRAIN_SHARE = 0.7
 """Share of training in the time of a round, for the estimate of what is left."""

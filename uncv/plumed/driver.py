@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
-from uncv.plumed_kernel import FAILURES, new_instance
-from uncv.plumed_script import ScriptLine, check_script, read_script
-from uncv.plumed_settings import PlumedSettings
+from uncv.plumed.kernel import FAILURES, new_instance
+from uncv.plumed.script import ScriptLine, check_script, read_script
+from uncv.plumed.settings import PlumedSettings
 from uncv.units import KB_IN_KJ_PER_MOL_K
 
 Array = NDArray[np.float64]

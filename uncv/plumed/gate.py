@@ -9,18 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
-from uncv.plumed_driver import PlumedDriver, PlumedForces
-from uncv.plumed_kernel import plumed_kernel, plumed_version
-from uncv.plumed_settings import PlumedSettings
-
-__all__ = [
-    "PlumedDriver",
-    "PlumedForces",
-    "PlumedSettings",
-    "StepGate",
-    "plumed_kernel",
-    "plumed_version",
-]
+from uncv.plumed.driver import PlumedDriver, PlumedForces
 
 Array = NDArray[np.float64]
 

@@ -17,10 +17,10 @@ from uncv.data import Dataset, concatenate
 from uncv.errors import CampaignError
 from uncv.io import read, write
 from uncv.journal import replace_file
-from uncv.learning_calibration import SPLITS, assign_splits, calibrate
-from uncv.learning_directory import RunDirectory, regular
-from uncv.learning_pool import choose_frames
-from uncv.learning_setup import (
+from uncv.learning.calibration import SPLITS, assign_splits, calibrate
+from uncv.learning.directory import RunDirectory, regular
+from uncv.learning.pool import choose_frames
+from uncv.learning.setup import (
     Setup,
     displaced_starts,
     make_bias,

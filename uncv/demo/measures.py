@@ -16,7 +16,7 @@ from uncv.data import Dataset, concatenate
 from uncv.errors import DataError
 from uncv.evaluation import errors, exchangeable_coverage
 from uncv.learning import CampaignResult
-from uncv.learning_directory import RunDirectory, regular
+from uncv.learning.directory import RunDirectory, regular
 
 TEST_ALPHA = 0.05
 """Accepted share of errors outside, of the calibration on half of the test set."""

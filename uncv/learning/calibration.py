@@ -12,7 +12,7 @@ from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.errors import CalibrationError
-from uncv.learning_setup import seed_of
+from uncv.learning.setup import seed_of
 
 SPLITS = ("train", "valid", "calibration")
 
