@@ -18,9 +18,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
     ("learning", "report", "doctor"),
-    ("sampling", "reporters",),
+    ("sampling",),
     ("openmm",),
-    ("driver", "mixed", "evaluation"),
+    ("driver", "evaluation"),
     ("step", "export"),
     ("cv", "plumed"),
     ("uncertainty",),
@@ -146,11 +146,11 @@ def test_one_door_for_each_library(prefix, rooms):
 
 
 def test_openmm_forces_are_made_in_one_room():
-    """Oracles build force fields, mixed edits them; every other force is made by uncv.openmm."""
+    """Oracles build force fields; every other force is made in uncv.openmm."""
     for path in FILES:
         made = [n for n in names_used(path) if n.startswith("openmm.") and n.endswith("Force")]
         if made:
-            assert room_of(own(path)) in ("openmm", "mixed", "oracles"), f"{path.name} makes {made}"
+            assert room_of(own(path)) in ("openmm", "oracles"), f"{path.name} makes {made}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)

@@ -13,7 +13,7 @@ from openmm import app, unit
 import uncv.openmm as engine
 from uncv.bias import LinearBias
 from uncv.errors import EngineError
-from uncv.mixed import embed
+from uncv.openmm.mixed import embed
 
 ATOMS = np.arange(22)
 

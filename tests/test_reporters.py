@@ -11,7 +11,7 @@ from openmm import app
 
 import uncv
 from uncv.models import AniPotential, AniSettings
-from uncv.reporters import WalkerReporter
+from uncv.openmm import WalkerReporter
 
 
 def tiny_cv() -> uncv.UncertaintyCV:

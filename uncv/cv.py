@@ -17,7 +17,8 @@ from uncv.calibration import Calibrator, ConformalCalibrator, GaussianCalibrator
 from uncv.data import Batch, Dataset
 from uncv.errors import FileFormatError, GradientError
 from uncv.models.derivatives import chunks, differentiable, stress_of
-from uncv.models.storage import pack, read_file, unpack, write_file
+from uncv.models.files import read_file, write_file
+from uncv.models.storage import unpack
 from uncv.protocols import Potential
 from uncv.uncertainty import REDUCTIONS, SMOOTH, UncertaintyBase, by_name, reduce_atoms
 from uncv.units import Kind
@@ -209,7 +210,7 @@ class UncertaintyCV:
         }
         content = {
             "about": json.dumps(about),
-            "potential": pack(self.potential),  # type: ignore[arg-type]
+            "potential": self.potential.packed(),
             "uncertainty_state": dict(self.uncertainty.state_dict()),
         }
         write_file(path, FORMAT, VERSION, content)

@@ -91,6 +91,9 @@ class Potential(Protocol):
     def reference_energies(self, numbers: torch.Tensor) -> torch.Tensor:
         """Return the sum of atomic reference energies of each frame (F,), float64, eV."""
 
+    def packed(self) -> dict[str, Any]:
+        """Return everything that a file must hold, as plain values and tensors."""
+
     def evaluate(self, data: Dataset, *, member_forces: bool = False) -> Evaluation:
         """Return energies, forces and features of a dataset."""
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from uncv.models.ani import AniPotential, AniSettings
 from uncv.models.pretrained import load_ani1x
-from uncv.models.storage import load_file_potential, save_potential
+from uncv.models.storage import load_file_potential
 
-__all__ = ["AniPotential", "AniSettings", "load_potential", "save_potential"]
+__all__ = ["AniPotential", "AniSettings", "load_potential"]
 
 
 def load_potential(name: str | Path) -> AniPotential:

@@ -20,9 +20,13 @@ from uncv.errors import ElementError
 from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.derivatives import evaluate_in_chunks, member_gradients
 from uncv.models.descriptor import KernelDescriptor
+from uncv.models.files import write_file
 from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
 from uncv.protocols import Evaluation, MemberOutput
+
+POTENTIAL_FORMAT = "uncv-potential"
+POTENTIAL_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -263,8 +267,15 @@ class AniPotential(nn.Module):
         """
         return evaluate_in_chunks(self, data, member_forces=member_forces)
 
-    def save(self, path: str | Path) -> None:
-        """Write settings and weights to one file."""
-        from uncv.models.storage import save_potential
+    def packed(self) -> dict[str, Any]:
+        """Return settings and weights as plain values and tensors."""
+        return {
+            "architecture": "ani",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "metadata": json.dumps(self.metadata()),
+            "state": {k: v.detach().cpu().clone() for k, v in self.state_dict().items()},
+        }
 
-        save_potential(self, path)
+    def save(self, path: str | Path) -> None:
+        """Write settings and weights to one file, atomically; `load_potential` reads it."""
+        write_file(path, POTENTIAL_FORMAT, POTENTIAL_VERSION, self.packed())

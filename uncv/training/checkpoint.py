@@ -9,7 +9,7 @@ from pathlib import Path
 
 from uncv.data import Dataset
 from uncv.errors import TrainingError
-from uncv.models.storage import read_file, write_file
+from uncv.models.files import read_file, write_file
 from uncv.training.loop import Training
 from uncv.training.settings import EpochLog, TrainSettings
 

@@ -8,8 +8,7 @@ moves no window: only a risen step count does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 
 from uncv.bias import AdaptiveBias, Bias
 from uncv.cv import UncertaintyCV
+from uncv.driver.region import FloatArray, Frame, Region, StopEvent
+from uncv.driver.window import Window
 from uncv.errors import EngineError, PlumedError
 from uncv.plumed import PlumedForces, StepGate
 from uncv.step import FusedStep, StepValues
@@ -25,124 +26,8 @@ from uncv.units import (
     ANGSTROM_IN_NM,
     EV_IN_KJ_PER_MOL,
     FORCE_IN_OPENMM,
-    KB_IN_EV_PER_K,
     uncertainty_in_openmm,
 )
-
-__all__ = ["Driver", "Frame", "Region", "StopEvent", "Window", "KB_IN_EV_PER_K"]
-
-FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Region:
-    """Which particles of an engine the model acts on.
-
-    Parameters
-    ----------
-    numbers : numpy.ndarray
-        Atomic numbers (A,) of one walker.
-    particles : int
-        Number of particles of the engine's system.
-    walkers : int
-        Copies of the molecule; above 1 they fill the system.
-    atoms : numpy.ndarray or None
-        Indices (A,) of the model's atoms in the system, in the order of ``numbers``; None if the
-        walkers fill the system.
-    periodic : bool
-        Whether the box counts.
-    """
-
-    numbers: NDArray[np.int64]
-    particles: int
-    walkers: int = 1
-    atoms: NDArray[np.int64] | None = None
-    periodic: bool = False
-
-    def split(self, positions: FloatArray) -> FloatArray:
-        """Return the model's positions (W, A, 3) from those of all particles (n, 3)."""
-        if len(positions) != self.particles:
-            raise EngineError(
-                f"the System has {len(positions)} particles but the force was made for "
-                f"{self.particles}; make it from the topology of this System"
-            )
-        chosen = positions if self.atoms is None else positions[self.atoms]
-        return chosen.reshape(self.walkers, -1, 3)
-
-    def join(self, forces: FloatArray) -> FloatArray:
-        """Return forces on all particles (n, 3) from those of the model (W, A, 3)."""
-        if self.atoms is None:
-            return forces.reshape(-1, 3)
-        everywhere = np.zeros((self.particles, 3))
-        everywhere[self.atoms] = forces.reshape(-1, 3)
-        return everywhere
-
-
-class Frame(NamedTuple):
-    """The walkers at one evaluation.
-
-    Attributes
-    ----------
-    step : int
-        Completed steps.
-    positions : numpy.ndarray
-        (W, A, 3), Å; centred where there is no cell.
-    cell : numpy.ndarray or None
-        (3, 3), Å.
-    values : StepValues
-        Energies (eV), uncertainties.
-    bias : numpy.ndarray
-        Bias energy (W,), eV, of the native bias and PLUMED together.
-    active : numpy.ndarray
-        False for parked walkers (W,).
-    """
-
-    step: int
-    positions: FloatArray
-    cell: FloatArray | None
-    values: StepValues
-    bias: FloatArray
-    active: NDArray[np.bool_]
-
-
-class StopEvent(NamedTuple):
-    """Why and where a walker stopped."""
-
-    walker: int
-    step: int
-    reason: str
-    positions: FloatArray
-    energy: float
-    uncertainty: float
-    bias: float
-
-
-class Window:
-    """Mean squares of the physical force and of ∇u over the last steps of each walker."""
-
-    def __init__(self, bias: AdaptiveBias, numbers: NDArray[np.int64], walkers: int) -> None:
-        self.bias = bias
-        self.weights = np.where(numbers == 1, bias.hydrogen, 1.0)[None, :, None]
-        self.squares = np.zeros((2, bias.window, walkers))
-        self.filled = np.zeros(walkers, dtype=np.int64)
-
-    def push(self, force: FloatArray, gradient: FloatArray, active: NDArray[np.bool_]) -> None:
-        """Add one completed step; both (W, A, 3)."""
-        new = np.stack([(force**2).sum(axis=(1, 2)), (gradient**2).sum(axis=(1, 2))])
-        place = self.filled % self.bias.window
-        walkers = np.flatnonzero(active)
-        self.squares[:, place[walkers], walkers] = new[:, walkers]
-        self.filled[walkers] += 1
-
-    def coefficient(self) -> FloatArray:
-        """Return c of each walker (W,), 0 until its window is full."""
-        force, gradient = self.squares.mean(axis=1)
-        full = (self.filled >= self.bias.window) & (gradient > 0)
-        return np.where(full, np.sqrt(force / np.where(gradient > 0, gradient, 1.0)), 0.0)
-
-    def forget(self, walker: int) -> None:
-        """Begin anew for a walker that was restarted."""
-        self.filled[walker] = 0
 
 
 class Driver:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from openmm import unit
 
-from uncv.openmm import driver_of
+from uncv.openmm.checkpoint import driver_of
 from uncv.units import EV_IN_KJ_PER_MOL, unit_name
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class WalkerReporter:
             raise ValueError(f"interval is {interval} steps; expected at least 1")
         self._interval = interval
         begun = append and Path(file).exists() and Path(file).stat().st_size > 0
-        self._file = Path(file).open("a" if append else "w", newline="", encoding="utf-8")
+        mode = "a" if append else "w"
+        self._file = Path(file).open(mode, newline="", encoding="utf-8")  # noqa: SIM115
         self._table = csv.writer(self._file)
         self._titled = begun
 

@@ -1,0 +1,90 @@
+"""The System of a potential, biased or not, of one or several walkers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openmm
+from openmm import app
+
+from uncv.bias import AdaptiveBias, Bias
+from uncv.cv import UncertaintyCV
+from uncv.driver import Driver
+from uncv.errors import EngineError
+from uncv.openmm.checks import Backend, check_bias, check_region
+from uncv.openmm.forces import DriverCallback, python_force, torch_force
+from uncv.openmm.mixed import embed
+from uncv.openmm.particles import is_periodic, particles_of, region_of
+from uncv.openmm.plumed_run import Plumed, step_gates
+from uncv.step import FusedStep
+
+
+def create_system(
+    topology: app.Topology,
+    cv: UncertaintyCV,
+    *,
+    bias: Bias | AdaptiveBias | None = None,
+    plumed: str | Path | Plumed | None = None,
+    walkers: int = 1,
+    backend: Backend = "python",
+    atoms: Sequence[int] | None = None,
+    system: openmm.System | None = None,
+    hydrogen_mass: float | None = None,
+) -> openmm.System:
+    """Return a System that moves on the ensemble's mean energy plus a bias of its uncertainty.
+
+    Parameters
+    ----------
+    topology : openmm.app.Topology
+        Of one walker; with ``walkers > 1`` simulate the topology that `replicate` returns.
+    cv : UncertaintyCV
+        Potential and uncertainty.
+    bias : Bias or AdaptiveBias, optional
+        V(u), added to the energy.
+    plumed : str, Path or Plumed, optional
+        PLUMED input acting on u (python backend).
+    walkers : int
+        Copies of the molecule in one System, evaluated as one batch; they never interact.
+    backend : str
+        'python' (openmm.PythonForce; everything works) or 'torchforce' (TorchForce, conservative
+        biases only).
+    atoms : sequence of int, optional
+        The model's atoms; all by default.
+    system : openmm.System, optional
+        A molecular-mechanics System of the same topology: the copy returned has the forces within
+        ``atoms`` replaced by the model (mechanical embedding). It is left as it is.
+    hydrogen_mass : float, optional
+        In amu; taken from the heavy neighbour. Only without ``system``.
+
+    Raises
+    ------
+    EngineError
+        If a combination cannot work, with the alternative.
+    ElementError
+        If the potential does not know an element.
+    """
+    check_region(walkers, atoms, system, hydrogen_mass)
+    check_bias(cv, bias, plumed, backend)
+    region = region_of(topology, atoms, walkers, is_periodic(topology, system))
+    made = (
+        particles_of(topology, walkers, hydrogen_mass)
+        if system is None
+        else embed(system, np.arange(region.particles) if atoms is None else np.asarray(atoms))
+    )
+    if made.getNumParticles() != region.particles:
+        raise EngineError(
+            f"the System has {made.getNumParticles()} particles and the topology "
+            f"{region.particles}; give the topology of this System"
+        )
+    if backend == "torchforce":
+        made.addForce(torch_force(cv, region, "total", bias))
+        return made
+    gates = [] if plumed is None else step_gates(plumed, made, region)
+    step = FusedStep(cv, region.numbers, walkers, periodic=region.periodic)
+    timestep = plumed.timestep if isinstance(plumed, Plumed) else 0.001
+    driver = Driver(step, region, bias=bias, gates=gates, timestep=timestep)
+    made.addForce(python_force(DriverCallback(driver, made), region))
+    made.uncv_driver = driver
+    return made
