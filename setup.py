@@ -7,8 +7,10 @@ takes what the machine can run.
 """
 
 import platform
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # Not -ffast-math: not-a-number must stay not-a-number, and linking with it would change how the
 # whole process treats tiny numbers.
@@ -17,7 +19,24 @@ VARIANTS = {"_kernel": []}
 if platform.machine() in ("x86_64", "AMD64"):
     VARIANTS["_kernel_avx2"] = ["-mavx2", "-mfma"]
 
+
+class NewFiles(build_ext):
+    """Puts libraries down as new files: one written over would crash the runs that use it."""
+
+    def copy_extensions_to_source(self) -> None:
+        """Take away what an editable install put down before."""
+        for old in Path("uncv/models").glob("_kernel*.so"):
+            old.unlink()
+        super().copy_extensions_to_source()
+
+    def build_extension(self, extension: Extension) -> None:
+        """Build into a file that is not there yet."""
+        Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+        super().build_extension(extension)
+
+
 setup(
+    cmdclass={"build_ext": NewFiles},
     ext_modules=[
         Extension(
             f"uncv.models.{name}",
@@ -27,5 +46,5 @@ setup(
             optional=True,
         )
         for name, instructions in VARIANTS.items()
-    ]
+    ],
 )

@@ -33,6 +33,8 @@ class Said(NamedTuple):
 class FakeCV:
     """Says what it was told, whatever the structures."""
 
+    calibrator = None
+
     def __init__(self, kind, said):
         self.kind, self.said = kind, said
 
@@ -235,3 +237,11 @@ def test_kind_of_the_variable_is_that_of_the_residual():
     calibrator = GaussianCalibrator().fit_scores([1.0], [1.0], [0], kind="force")
     assert tiny.cv("atomic_energy").kind == "energy"
     assert tiny.cv("atomic_energy", calibrator=calibrator).kind == "force"
+
+
+def test_a_calibrated_variable_is_not_calibrated_again():
+    cv = UncertaintyCV(tiny.potential(), EnsembleUncertainty(of="energy"))
+    data = labelled(20)
+    once = cv.calibrated(ConformalCalibrator(0.1).fit(cv, data))
+    with pytest.raises(CalibrationError, match=r"fit on cv.calibrated\(None\)"):
+        ConformalCalibrator(0.1).fit(once, data)

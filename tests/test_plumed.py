@@ -479,3 +479,13 @@ def test_kernel_is_found_and_its_absence_names_the_remedy(monkeypatch, tmp_path)
     assert plumed_kernel() == broken
     with pytest.raises(DependencyError, match="does not load"):
         PlumedDriver(PlumedSettings(U, MASSES))
+
+
+def test_files_are_whole_after_every_update_without_closing(tmp_path):
+    gate = StepGate(make(tmp_path, HILLS + "PRINT ARG=u,m.bias FILE=COLVAR\n"))
+    for step in range(300):
+        gate.begin(step, START + 1e-4 * step)
+        gate.finish({"uncertainty": uncertainty(START)[0]})
+    gate.flush(300)
+    assert rows(tmp_path / "COLVAR").shape == (300, 3)
+    gate.close()

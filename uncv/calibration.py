@@ -21,6 +21,10 @@ class Calibratable(Protocol):
     def kind(self) -> Kind:
         """Kind of the uncertainty."""
 
+    @property
+    def calibrator(self) -> Calibrator | None:
+        """Its calibrator, if it has one."""
+
     def evaluate(self, data: Dataset) -> CVValues:
         """Return energies, forces and uncertainties of a dataset."""
 
@@ -99,7 +103,20 @@ class Calibrator(nn.Module):
         return self.factor
 
     def fit(self, cv: Calibratable, data: Dataset) -> Self:
-        """Fit to labelled data that was used for nothing else, and return self."""
+        """Fit to labelled data that was used for nothing else, and return self.
+
+        Raises
+        ------
+        CalibrationError
+            If the data are too few, or the collective variable is calibrated already.
+        DataError
+            If the label needed is missing.
+        """
+        if cv.calibrator is not None:
+            raise CalibrationError(
+                "the collective variable is calibrated already, and the factor would be relative "
+                "to that; fit on cv.calibrated(None)"
+            )
         found = scores(cv, data)
         return self.fit_scores(found.residual, found.uncertainty, found.frame, kind=_kind(cv))
 

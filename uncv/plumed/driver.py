@@ -229,6 +229,8 @@ class PlumedDriver:
             self._command("readInputLine", f"_SET_SUFFIX {settings.suffix}")
         for line in lines:
             self._command("readInputLine", line.text, where=line.place)
+        # Files are whole after every update, so that a run may be read, or die, at any time.
+        self._command("readInputLine", "FLUSH STRIDE=1")
         # k_B T asked for at every step tells PLUMED's unit of energy, and keeps one action
         # active: at a step without any, PLUMED goes on telling the bias of an earlier one.
         self._command("getDataRank kBT", np.zeros(1, dtype=np.int64))
