@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import openmm
 import pytest
@@ -559,3 +563,29 @@ def test_an_atom_without_element_is_an_error():
     topology.addAtom("M", None, next(topology.residues()))
     with pytest.raises(EngineError, match=r"atoms \[3\] .* no element"):
         engine.create_system(topology, tiny.cv())
+
+
+def test_torchforce_works_where_openmm_was_imported_before_torch():
+    program = (
+        "import openmm; from openmm import app\n"
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import tiny, uncv.openmm\n"
+        "data = tiny.frames()\n"
+        "system = openmm.System()\n"
+        "for _ in data.numbers[0]: system.addParticle(1.0)\n"
+        "force = uncv.openmm.energy_force(tiny.cv(), tiny.topology(data), backend='torchforce')\n"
+        "system.addForce(force)\n"
+        "reference = openmm.Platform.getPlatformByName('Reference')\n"
+        "context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)\n"
+        "context.setPositions(data.positions[0] * 0.1)\n"
+        "print(context.getState(energy=True).getPotentialEnergy()._value)\n"
+    )
+    here = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, here],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = tiny.cv().evaluate(tiny.frames()).energy[0] * tiny.KJ
+    assert float(done.stdout.split()[-1]) == pytest.approx(expected, rel=1e-6)

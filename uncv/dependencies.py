@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module, metadata
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
@@ -75,11 +76,23 @@ def import_openmmtorch() -> ModuleType:
     check_pins(*OPENMMTORCH)
     try:
         import_module("torch")
+        _load_torch_kernels()
         return import_module("openmmtorch")
     except ImportError as error:
         raise DependencyError(
             f"openmmtorch does not load ({error}); reinstall it: {OPENMMTORCH[2].remedy}"
         ) from error
+
+
+def _load_torch_kernels() -> None:
+    """Load TorchForce's kernels where OpenMM could not, having been imported before torch."""
+    openmm = import_module("openmm")
+    folder = Path(import_module("openmm.version").openmm_library_path) / "plugins"
+    failures = " ".join(openmm.Platform.getPluginLoadFailures())
+    for platform in ("Reference", "CUDA"):
+        for library in folder.glob(f"libOpenMMTorch{platform}*"):
+            if str(library) in failures:
+                openmm.Platform.loadPluginLibrary(str(library))
 
 
 def import_plumed() -> ModuleType:
