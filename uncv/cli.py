@@ -301,7 +301,7 @@ def export(
     out: Annotated[Path, typer.Option(help="The TorchScript file (.pt) to write.")],
     as_json: Json = False,
 ) -> None:
-    """Export a collective variable as TorchScript for TorchForce and the PLUMED plugin."""
+    """Export a collective variable as TorchScript, for TorchForce and programs without Python."""
     from uncv.cv import UncertaintyCV
     from uncv.export import export as run
     from uncv.io import read

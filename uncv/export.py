@@ -254,7 +254,7 @@ def export(
     walkers: int = 1,
     output: Output = "energy",
 ) -> Path:
-    """Write the TorchScript file for TorchForce and the PLUMED action, bound to a structure.
+    """Write the TorchScript file for TorchForce and other programs, bound to a structure.
 
     ``forward`` takes positions in nm (and box vectors, if the structure is periodic) and gives one
     number in OpenMM's units; ``evaluate`` takes positions (W, A, 3) and cells in Å and gives
