@@ -37,10 +37,11 @@ def test_versions_are_compared_by_their_numbers(found, wanted, same):
     assert matches(found, wanted) is same
 
 
-def test_torch_is_imported_before_openmmtorch(versions):
+def test_torch_is_imported_before_openmmtorch(versions, monkeypatch):
     _, imported = versions
+    monkeypatch.setattr(dependencies, "_load_torch_kernels", lambda: imported.append("kernels"))
     import_openmmtorch()
-    assert imported == ["torch", "openmmtorch"]
+    assert imported == ["torch", "kernels", "openmmtorch"]
 
 
 @pytest.mark.parametrize(
