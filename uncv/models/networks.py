@@ -74,22 +74,6 @@ class ElementNetwork(nn.Module):
             z = layer(self._activate(z))
         return z.squeeze(2)
 
-    def value_and_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs (M, n) and their gradients with respect to the input (M, n, D).
-
-        By the recursion δ_l = (δ_{l+1} W_{l+1}ᵀ) ∘ σ'(z_l), written out so that the loss of
-        forces is differentiated once and not twice.
-        """
-        zs = [self.first(x)]
-        for layer in self.rest:
-            zs.append(layer(self._activate(zs[-1])))
-        layers: list[BatchedLinear] = list(self.rest)  # type: ignore[arg-type]
-        delta = layers[-1].weight.transpose(1, 2) * self._slope(zs[-2])
-        for layer, z in zip(reversed(layers[:-1]), reversed(zs[:-2]), strict=True):
-            delta = torch.bmm(delta, layer.weight.transpose(1, 2)) * self._slope(z)
-        weight = self.first.weight.permute(1, 2, 0)
-        return zs[-1].squeeze(2), torch.bmm(delta, weight)
-
     def initialise(self, generator: torch.Generator) -> None:
         """Draw weights of variance 1/inputs (LeCun), member by member, biases zero."""
         with torch.no_grad():
@@ -100,9 +84,3 @@ class ElementNetwork(nn.Module):
 
     def _activate(self, z: Tensor) -> Tensor:
         return torch.nn.functional.silu(z) if self.smooth else torch.celu(z, 0.1)
-
-    def _slope(self, z: Tensor) -> Tensor:
-        if self.smooth:
-            gate = torch.sigmoid(z)
-            return gate * (1.0 + z * (1.0 - gate))
-        return torch.exp(torch.clamp(z, max=0.0) / CELU_ALPHA)
