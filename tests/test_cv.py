@@ -177,3 +177,8 @@ def test_padding_alone_in_a_batch_has_no_say():
     one, two = cv.evaluate(data), cv.evaluate(wide)
     np.testing.assert_allclose(two.uncertainty, one.uncertainty, rtol=1e-12)
     assert isinstance(wide.to_batch(), Batch)
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
+        tiny.cv().save(tmp_path / "absent" / "a.uncv")

@@ -195,7 +195,8 @@ class Driver:
         if abs(found - self.timestep) > 1e-6 * self.timestep:
             raise PlumedError(
                 f"the integrator's time step is {found * 1000:g} fs but PLUMED was told "
-                f"{self.timestep * 1000:g} fs; give create_system(..., timestep={found:g}) in ps"
+                f"{self.timestep * 1000:g} fs; give plumed=uncv.openmm.Plumed(script, "
+                f"timestep={found:g}), in ps"
             )
 
     def _with_stand_ins(self, walkers: FloatArray, usable: NDArray[np.bool_]) -> FloatArray:

@@ -11,8 +11,16 @@ from uncv.errors import FileFormatError
 
 
 def write_file(path: str | Path, kind: str, version: int, content: dict[str, Any]) -> None:
-    """Write plain values and tensors to a file that appears whole or not at all."""
+    """Write plain values and tensors to a file that appears whole or not at all.
+
+    Raises
+    ------
+    FileNotFoundError
+        If its folder does not exist.
+    """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
     scratch = path.with_name(path.name + ".part")
     torch.save({"format": kind, "version": version, **content}, scratch)
     scratch.replace(path)
