@@ -23,18 +23,32 @@ from uncv.cv import CVResult, UncertaintyCV
 from uncv.data import Dataset, concatenate
 from uncv.errors import FingerprintError, GradientError, NotFittedError
 from uncv.export import export, load_exported
-from uncv.uncertainty import EnsembleUncertainty, UncertaintyBase, reduce_atoms
+from uncv.protocols import Potential
+from uncv.uncertainty import (
+    EnsembleUncertainty,
+    EvidentialUncertainty,
+    GMMUncertainty,
+    GradientUncertainty,
+    MVEUncertainty,
+    UncertaintyBase,
+    reduce_atoms,
+)
 
 FACTOR = 1.7
 """Of the calibrator in every check: an uncertainty must come through it."""
 
 
 class UncertaintyCase(NamedTuple):
-    """An uncertainty, unfitted, and how its atomic values are reduced."""
+    """An uncertainty, unfitted, how its atomic values are reduced, and of which potential."""
 
     name: str
     make: Callable[[], UncertaintyBase]
     reduce: str = "mean"
+    potential: Callable[[], Potential] = tiny.potential
+    refusal: str = "at least 2"
+    """Of a potential of one member and without a head, by an uncertainty that needs no fit."""
+    constant: Callable[[], Potential] = tiny.same_members
+    """Where an uncertainty that needs no fit has no gradient."""
 
 
 class BiasCase(NamedTuple):
@@ -67,6 +81,25 @@ def _openmm(backend: str) -> Callable:
     return evaluate
 
 
+def _constant_head(head: str) -> Potential:
+    """A potential whose head says the same of all atoms of an element."""
+    made = tiny.potential(head=head)
+    for network in made.networks:
+        network.head[0].weight.zero_()
+    return made
+
+
+def _of_head(name: str, make: Callable[[], UncertaintyBase], members: int) -> UncertaintyCase:
+    head = "mean_variance" if make is MVEUncertainty else "evidential"
+    return UncertaintyCase(
+        name,
+        make,
+        potential=lambda: tiny.potential(members, head=head),
+        refusal=f"TrainSettings\\(head='{head}'\\)",
+        constant=lambda: _constant_head(head),
+    )
+
+
 UNCERTAINTIES = [
     UncertaintyCase("energy", lambda: EnsembleUncertainty("energy")),
     UncertaintyCase("atomic energy", lambda: EnsembleUncertainty("atomic_energy"), "mean"),
@@ -77,6 +110,32 @@ UNCERTAINTIES = [
     ),
     UncertaintyCase("forces", lambda: EnsembleUncertainty("forces"), "mean"),
     UncertaintyCase("forces, softmax", lambda: EnsembleUncertainty("forces"), "softmax"),
+    UncertaintyCase("posterior", lambda: GradientUncertainty()),
+    UncertaintyCase("posterior, all", lambda: GradientUncertainty(member="all"), "softmax"),
+    UncertaintyCase("posterior of frames", lambda: GradientUncertainty(per_atom=False)),
+    UncertaintyCase(
+        "posterior, sketched", lambda: GradientUncertainty("posterior", "sketched", 24), "rms"
+    ),
+    UncertaintyCase("distance", lambda: GradientUncertainty("distance")),
+    UncertaintyCase(
+        "distance of frames, sketched",
+        lambda: GradientUncertainty("distance", "sketched", 24, member="all", per_atom=False),
+    ),
+    _of_head("mean variance", MVEUncertainty, 3),
+    _of_head("mean variance, one member", MVEUncertainty, 1),
+    _of_head("evidential", EvidentialUncertainty, 3),
+    _of_head("evidential, one member", EvidentialUncertainty, 1),
+    _of_head("evidential, aleatoric", lambda: EvidentialUncertainty("aleatoric"), 3),
+    UncertaintyCase("mixture", lambda: GMMUncertainty()),
+    UncertaintyCase(
+        "mixture, diagonal", lambda: GMMUncertainty(covariance="diag", pca=None), "sum"
+    ),
+    UncertaintyCase("mixture of descriptors", lambda: GMMUncertainty("descriptor"), "softmax"),
+    UncertaintyCase(
+        "mixture, shared",
+        lambda: GMMUncertainty("descriptor", 3, "tied", pca=0.9, per_element=False),
+        "rms",
+    ),
 ]
 BIASES = [
     BiasCase("linear", lambda: LinearBias(0.5), lambda u: -0.5 * u),
@@ -90,9 +149,10 @@ ENGINES = [
 
 def fitted(case: UncertaintyCase) -> UncertaintyCV:
     """The collective variable of a case, calibrated."""
-    potential = tiny.potential()
+    potential = case.potential()
     calibrator = GaussianCalibrator()
-    uncertainty = case.make().fit(potential, tiny.frames("CH3OH", 8, seed=9))
+    training = concatenate([tiny.frames("CH3OH", 8, seed=9), tiny.frames("NH3", 4, seed=10)])
+    uncertainty = case.make().fit(potential, training)
     calibrator.factor = FACTOR
     calibrator.kind = "energy" if uncertainty.kind == "energy" else "force"
     return UncertaintyCV(potential, uncertainty, case.reduce, calibrator)
@@ -123,6 +183,9 @@ def shapes_and_types(case: UncertaintyCase, folder: Path) -> None:
     assert all(r.dtype == np.float64 for r in result if r is not None)
     assert (result.uncertainty >= 0).all()
     assert result.stress is None
+    predicted = cv.predict(data)
+    for name in predicted._fields:
+        np.testing.assert_array_equal(getattr(predicted, name), getattr(result, name))
     padding = ~data.mask
     assert not result.forces[padding].any()
     assert not result.uncertainty_gradient[padding].any()
@@ -135,6 +198,7 @@ def shapes_and_types(case: UncertaintyCase, folder: Path) -> None:
     empty = cv.evaluate(data[:0])
     assert empty.uncertainty.shape == (0,)
     assert empty.uncertainty_gradient.shape == (0, atoms, 3)
+    assert cv.predict(data[:0]).forces.shape == (0, atoms, 3)
 
 
 def inputs_are_not_changed(case: UncertaintyCase, folder: Path) -> None:
@@ -211,20 +275,24 @@ def periodic_images(case: UncertaintyCase, folder: Path) -> None:
     same(start, back)
 
 
+def values(cv: UncertaintyCV, data: Dataset) -> np.ndarray:
+    """Energy without reference energies, and u, of one frame."""
+    batch = data.to_batch()
+    batch.positions.requires_grad_()  # for forces of members
+    output = cv(batch)
+    return np.array([output.energy.item(), output.uncertainty.item()])
+
+
 def gradients(case: UncertaintyCase, folder: Path) -> None:
     """Central differences of E and u to 1e-6, and torch's gradcheck in positions and cell."""
     cv = fitted(case)
     for data in (tiny.frames("CH3OH"), tiny.crystal()):
         result = cv.evaluate(data)
-        for name, gradient in (
-            ("energy", -result.forces),
-            ("uncertainty", result.uncertainty_gradient),
-        ):
-            slope = tiny.central_differences(
-                lambda x, n=name, d=data: getattr(cv.evaluate(moved(d, x)), n)[0],
-                data.positions,
-                3e-5,
-            )
+        slopes = tiny.central_differences(
+            lambda x, d=data: values(cv, moved(d, x)), data.positions, 3e-5
+        )
+        for index, gradient in enumerate((-result.forces, result.uncertainty_gradient)):
+            slope = slopes[..., index]
             assert np.abs(slope).max() > 1e-4
             np.testing.assert_allclose(gradient, slope, atol=1e-6 * np.abs(slope).max())
     batch = tiny.crystal().to_batch()
@@ -241,14 +309,14 @@ def stress(case: UncertaintyCase, folder: Path) -> None:
     cv, data = fitted(case), tiny.crystal()
     result = cv.evaluate(data)
     volume = np.abs(np.linalg.det(data.cell[0]))
-    for name, found in (("energy", result.stress), ("uncertainty", result.uncertainty_stress)):
 
-        def strained(strain: np.ndarray, name: str = name) -> float:
-            scale = np.eye(3) + 0.5 * (strain + strain.T)
-            there = moved(data, data.positions @ scale, data.cell @ scale)
-            return getattr(cv.evaluate(there), name)[0]
+    def strained(strain: np.ndarray) -> np.ndarray:
+        scale = np.eye(3) + 0.5 * (strain + strain.T)
+        return values(cv, moved(data, data.positions @ scale, data.cell @ scale))
 
-        slope = tiny.central_differences(strained, np.zeros((3, 3)), 1e-5) / volume
+    slopes = tiny.central_differences(strained, np.zeros((3, 3)), 1e-5) / volume
+    for index, found in enumerate((result.stress, result.uncertainty_stress)):
+        slope = slopes[..., index]
         np.testing.assert_allclose(found[0], slope, atol=1e-6 * np.abs(slope).max())
         assert np.abs(slope).max() > 1e-6
 
@@ -312,10 +380,10 @@ def wrong_use_is_refused(case: UncertaintyCase, folder: Path) -> None:
         with pytest.raises(FingerprintError, match="fit it again"):
             UncertaintyCV(tiny.potential(seed=5), uncertainty)
         return
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match=case.refusal):
         UncertaintyCV(tiny.potential(members=1), uncertainty)
     with pytest.raises(GradientError, match="a bias would do nothing"):
-        UncertaintyCV(tiny.same_members(), uncertainty, case.reduce).evaluate(tiny.frames("CH3OH"))
+        UncertaintyCV(case.constant(), uncertainty, case.reduce).evaluate(tiny.frames("CH3OH"))
 
 
 UNCERTAINTY_CHECKS = [
@@ -331,6 +399,8 @@ UNCERTAINTY_CHECKS = [
     reduced_and_calibrated,
     wrong_use_is_refused,
 ]
+POTENTIAL_CHECKS = [check for check in UNCERTAINTY_CHECKS if check is not wrong_use_is_refused]
+"""What an uncertainty must hold on any potential."""
 
 
 def check_bias(case: BiasCase) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tiny
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from uncv.calibration import (
     ConformalCalibrator,
     GaussianCalibrator,
     conformal_rank,
     coverage,
+    coverage_of,
+    exact_interval,
+    frames_needed,
+    residual_kind,
     scores,
 )
+from uncv.calibration.scores import Scores
 from uncv.cv import UncertaintyCV
 from uncv.errors import CalibrationError, DataError, NotFittedError
 from uncv.uncertainty import EnsembleUncertainty
@@ -35,10 +41,11 @@ class FakeCV:
 
     calibrator = None
 
-    def __init__(self, kind, said):
+    def __init__(self, kind, said, per_atom=True):
         self.kind, self.said = kind, said
+        self.uncertainty = SimpleNamespace(per_atom=per_atom)
 
-    def evaluate(self, data):
+    def predict(self, data):
         return self.said
 
 
@@ -61,6 +68,14 @@ def test_rank(frames, alpha, rank):
     assert conformal_rank(frames, alpha) == rank
 
 
+@pytest.mark.parametrize(("alpha", "needed"), [(0.05, 19), (0.1, 9), (0.3, 3), (0.5, 1)])
+def test_fewest_frames_that_have_a_rank(alpha, needed):
+    assert frames_needed(alpha) == needed
+    assert conformal_rank(needed, alpha) <= needed
+    with pytest.raises(CalibrationError, match=f"at least {needed} are needed"):
+        conformal_rank(needed - 1, alpha)
+
+
 @pytest.mark.parametrize(("alpha", "needed"), [(0.05, 19), (0.1, 9), (0.2, 4), (0.01, 99)])
 def test_too_few_frames_are_an_error_that_says_how_many_are_needed(alpha, needed):
     ones = np.ones(needed)
@@ -75,11 +90,10 @@ def test_too_few_frames_are_an_error_that_says_how_many_are_needed(alpha, needed
 def test_coverage_of_frames_is_that_of_the_binomial(rng):
     """P(covered) of split conformal is rank/(n + 1) exactly for continuous exchangeable scores."""
     trials, frames, alpha = 4000, 50, 0.1
-    inside = 0
+    inside, calibrator = 0, ConformalCalibrator(alpha)
     for _ in range(trials):
         u = rng.uniform(0.1, 2.0, frames + 1)
         residual = np.abs(rng.standard_t(4, frames + 1)) * u**1.3
-        calibrator = ConformalCalibrator(alpha)
         calibrator.fit_scores(residual[:-1], u[:-1], np.arange(frames), kind="energy")
         inside += residual[-1] <= calibrator.factor * u[-1]
     probability = conformal_rank(frames, alpha) / (frames + 1)
@@ -142,6 +156,17 @@ def test_scores_of_energies_belong_to_frames():
     np.testing.assert_allclose(found.residual, [0.5, 1.0, 0.25])
     np.testing.assert_allclose(found.uncertainty, [0.1, 0.2, 0.3])
     assert found.frame.tolist() == [0, 1, 2]
+    assert found.numbers is None
+
+
+def test_a_frame_uncertainty_without_unit_is_held_against_the_energy():
+    """The posterior of a whole frame, say: there is no force it could belong to."""
+    data = tiny.Dataset([1, 1], np.zeros((2, 2, 3)), energy=[1.0, 2.0])
+    said = Said(np.array([1.5, 1.0]), None, np.full((2, 2), np.nan), np.array([0.1, 0.2]))
+    cv = FakeCV("dimensionless", said, per_atom=False)
+    assert residual_kind(cv) == "energy"
+    np.testing.assert_allclose(scores(cv, data).residual, [0.5, 1.0])
+    assert GaussianCalibrator().fit(cv, data).kind == "energy"
 
 
 @pytest.mark.parametrize("kind", ["force", "dimensionless"])
@@ -156,6 +181,7 @@ def test_scores_of_atoms_are_root_mean_squares_without_padding(kind):
     np.testing.assert_allclose(found.residual, [np.sqrt(3.0), 1.0, np.sqrt(8 / 3)])
     np.testing.assert_allclose(found.uncertainty, [0.1, 0.2, 0.3])
     assert found.frame.tolist() == [0, 0, 1]
+    assert found.numbers.tolist() == [1, 1, 1]
     fit = GaussianCalibrator().fit(FakeCV(kind, said), data)
     assert fit.kind == "force"
 
@@ -189,7 +215,29 @@ def test_coverage_by_hand():
     said = Said(np.array([0.1, 0.2, 0.3, 0.4]), None, None, np.full(4, 0.3))
     found = coverage(FakeCV("energy", said), data)
     assert found.share == 0.75
-    assert found.low < 0.75 < found.high <= 1.0
+    exact = binomtest(3, 4).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("inside", "count"), [(0, 7), (7, 7), (1, 1), (450, 500)])
+def test_exact_interval_is_that_of_clopper_and_pearson(inside, count):
+    exact = binomtest(inside, count).proportion_ci(0.9, method="exact")
+    assert exact_interval(inside, count, 0.9) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+def test_interval_with_several_values_a_frame_counts_frames(rng):
+    """50 frames of 20 atoms that are all in or all out: as sure as 50 values, not as 1000."""
+    frame = np.repeat(np.arange(50), 20)
+    residual = np.where(frame < 40, 0.5, 2.0)
+    found = coverage_of(Scores(residual, np.ones(1000), frame))
+    exact = exact_interval(40, 50)
+    assert found.share == 0.8
+    assert (found.low, found.high) == pytest.approx(exact, abs=0.04)
+
+
+def test_coverage_of_nothing_is_an_error():
+    with pytest.raises(CalibrationError, match="no residuals to count"):
+        coverage_of(Scores(np.zeros(0), np.zeros(0), np.zeros(0, int)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

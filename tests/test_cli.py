@@ -14,8 +14,6 @@ from uncv.cli import app
 from uncv.config import dump_config, make_config
 from uncv.data import Dataset
 from uncv.doctor import Check, Diagnosis
-from uncv.errors import DataError
-from uncv.evaluation import errors, evaluate, spearman
 from uncv.oracles import OpenMMForceField
 
 AMBER = "amber14/protein.ff14SB.xml"
@@ -138,45 +136,6 @@ def test_select_by_uncertainty(folder):
     assert found["chosen"] == np.argsort(-values)[:2].tolist()
 
 
-def test_evaluate_gives_errors_and_coverage(folder):
-    found = run_json("evaluate", folder / "cv.uncv", folder / "labelled.extxyz", "--alpha", 0.25)
-    cv, data = uncv.UncertaintyCV.load(folder / "cv.uncv"), uncv.read(folder / "labelled.extxyz")
-    said = cv.evaluate(data)
-    energy = 1000 * np.sqrt(np.mean(((said.energy - data.energy) / 22) ** 2))
-    force = np.sqrt(np.mean((said.forces - data.forces) ** 2))
-    assert found["errors"]["energy_rmse_mev_per_atom"] == pytest.approx(energy)
-    assert found["errors"]["force_rmse_ev_per_angstrom"] == pytest.approx(force)
-    inside = np.mean(np.abs(said.energy - data.energy) <= said.uncertainty)
-    assert found["coverage"]["share"] == pytest.approx(inside)
-    assert 0.0 <= found["exchangeable"]["share"] <= 1.0
-
-
-def test_too_few_frames_for_a_calibration_give_none(folder):
-    cv, data = uncv.UncertaintyCV.load(folder / "cv.uncv"), uncv.read(folder / "labelled.extxyz")
-    assert evaluate(cv, data, alpha=0.05).exchangeable is None
-
-
-def test_errors_are_zero_against_the_potential_itself(folder):
-    cv, data = uncv.UncertaintyCV.load(folder / "cv.uncv"), uncv.read(folder / "labelled.extxyz")
-    said = cv.potential.evaluate(data)
-    own = Dataset(
-        data.numbers, data.positions, energy=said.energies.mean(axis=0), forces=said.forces
-    )
-    assert errors(cv.potential, own) == pytest.approx((0.0, 0.0), abs=1e-12)
-    with pytest.raises(DataError, match="no energy"):
-        errors(cv.potential, data.without_labels())
-
-
-def test_rank_correlation_equals_scipys(rng):
-    from scipy.stats import spearmanr
-
-    first, second = rng.integers(0, 5, size=(2, 40)).astype(float)
-    assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
-    assert np.isnan(spearman(first, np.ones(40)))
-    with pytest.raises(DataError, match="at least 2 points"):
-        spearman(first[:1], second[:1])
-
-
 def test_export_writes_a_file_for_other_engines(folder):
     from uncv.export import load_exported
 
@@ -240,13 +199,6 @@ def test_an_unknown_key_is_answered_with_the_nearest(tmp_path):
     (tmp_path / "c.yaml").write_text("sampling: {walker: 3}")
     result = run("learn", tmp_path / "c.yaml", code=2)
     assert "did you mean 'walkers'" in result.stderr.replace("\n", " ")
-
-
-def test_json_stands_for_values_that_are_not_finite(folder):
-    """One frame that fails leaves NaN in no output: JSON has no NaN."""
-    uncv.write(folder / "one.extxyz", uncv.read(folder / "labelled.extxyz")[[0, 0]])
-    found = run_json("evaluate", folder / "cv.uncv", folder / "one.extxyz")
-    assert found["spearman"] is None
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("missing", 1)])

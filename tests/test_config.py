@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from uncv.config import CampaignConfig, dump_config, load_config, parse_config
+from uncv.config import (
+    CampaignConfig,
+    dump_config,
+    load_config,
+    make_uncertainty_section,
+    parse_config,
+)
 from uncv.errors import ConfigError
 
 
@@ -62,3 +68,24 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         CampaignConfig().seed = 3
+
+
+def test_the_kind_of_uncertainty_decides_its_keys():
+    assert parse_config("uncertainty: {of: forces}").uncertainty.kind == "ensemble"
+    given = parse_config("uncertainty: {kind: gradient, features: sketched, member: all}")
+    assert given.uncertainty.projection_dim == 512
+    assert parse_config(dump_config(given)) == given
+    with pytest.raises(ConfigError, match=r"'uncertainty.of'; did you mean .*Valid here: kind, m"):
+        parse_config("uncertainty: {kind: gradient, of: forces}")
+    with pytest.raises(ConfigError, match=r"uncertainty.kind: expected one of ensemble, gradient"):
+        parse_config("uncertainty: {kind: gp}")
+
+
+def test_options_of_an_uncertainty():
+    given = make_uncertainty_section("gmm", ["components=[1, 4]", "reduce=softmax"])
+    assert given.components == (1, 4)
+    assert given.reduce == "softmax"
+    with pytest.raises(ConfigError, match="'reduce:rms' is not KEY=VALUE"):
+        make_uncertainty_section("gmm", ["reduce:rms"])
+    with pytest.raises(ConfigError, match="unknown key 'uncertainty.sigmo'; did you mean 'sigma'"):
+        make_uncertainty_section("gradient", ["sigmo=1"])

@@ -88,7 +88,7 @@ def test_float32_stays_float32(tmp_path):
         ("text", "damaged or not a file of uncv"),
         ("cut", "damaged or not a file of uncv"),
         ("potential", "is of kind uncv-potential; expected uncv-cv"),
-        ("version", "version 99 but this uncv reads up to 1"),
+        ("version", "version 99 but this uncv reads up to 2"),
         ("weights", "the file is damaged: write it again"),
         ("about", "not a complete .uncv file"),
         ("unknown", "uncertainty 'Oracle' is unknown"),

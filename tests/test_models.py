@@ -379,3 +379,16 @@ def test_a_network_is_its_members_one_by_one(activation):
         for layer in network.rest:
             z = function(z) @ layer.weight[member] + layer.bias[member]
         np.testing.assert_allclose(values[member], z[:, 0].detach(), atol=1e-12)
+
+
+def test_one_member_is_a_potential_of_its_own():
+    potential, data = tiny.potential(), tiny.mixed()
+    together = potential.evaluate(data, member_forces=True)
+    for index in range(potential.members):
+        alone = potential.member(index)
+        assert alone.members == 1
+        found = alone.evaluate(data)
+        np.testing.assert_allclose(found.energies[0], together.energies[index], rtol=1e-12)
+        np.testing.assert_allclose(found.forces, together.member_forces[index], atol=1e-12)
+    with pytest.raises(IndexError, match="member 3 was asked for, but the members are 0 to 2"):
+        potential.member(3)

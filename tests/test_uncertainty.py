@@ -9,6 +9,7 @@ import torch
 
 from uncv.cv import UncertaintyCV
 from uncv.errors import FileFormatError
+from uncv.groups import group_atoms
 from uncv.protocols import MemberOutput
 from uncv.uncertainty import (
     REDUCTIONS,
@@ -120,7 +121,7 @@ def test_kinds_and_what_each_needs():
     kinds = {of: EnsembleUncertainty(of).kind for of in ("energy", "atomic_energy", "forces")}
     assert kinds == {"energy": "energy", "atomic_energy": "energy", "forces": "force"}
     assert not EnsembleUncertainty("energy").per_atom
-    assert EnsembleUncertainty("forces").needs_member_forces
+    assert EnsembleUncertainty("forces").extra == "member_forces"
     uncertainty = EnsembleUncertainty()
     assert uncertainty.fit(tiny.potential(), tiny.frames("H2O")) is uncertainty
     assert isinstance(uncertainty, UncertaintyBase)
@@ -138,5 +139,5 @@ def test_unknown_names_are_errors():
 
 def test_forces_without_member_forces_is_an_error():
     output = MemberOutput(torch.zeros(2, 1), torch.zeros(2, 1, 1), torch.zeros(1, 1, 1))
-    with pytest.raises(ValueError, match="evaluate with member_forces=True"):
-        EnsembleUncertainty("forces")(output, torch.ones(1, 1, dtype=torch.bool))
+    with pytest.raises(ValueError, match="evaluate with extra='member_forces'"):
+        EnsembleUncertainty("forces")(output, group_atoms(torch.ones(1, 1).long(), (1,)))

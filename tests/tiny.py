@@ -97,13 +97,13 @@ def topology(data: Dataset, box: np.ndarray | None = None) -> app.Topology:
 
 
 def central_differences(function, x: np.ndarray, width: float = 1e-4) -> np.ndarray:
-    """∂function/∂x of an array of any shape."""
-    result = np.zeros_like(x)
+    """∂function/∂x of an array of any shape; of several values, with their axes at the end."""
+    slopes = []
     for index in np.ndindex(x.shape):
         shift = np.zeros_like(x)
         shift[index] = width
-        result[index] = (function(x + shift) - function(x - shift)) / (2 * width)
-    return result
+        slopes.append((function(x + shift) - function(x - shift)) / (2 * width))
+    return np.array(slopes).reshape(x.shape + np.shape(slopes[0]))
 
 
 def rotation(seed: int = 0) -> np.ndarray:

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from uncv.data import Dataset, concatenate
     from uncv.io import read, write
     from uncv.learning import learn
-    from uncv.models import load_potential
+    from uncv.models import ModulePotential, load_mace, load_potential
     from uncv.sampling import SampledRun, SampleSettings, sample
     from uncv.selection import select
     from uncv.stopping import StopRules
     from uncv.training import TrainSettings, train
-    from uncv.uncertainty import EnsembleUncertainty
+    from uncv.uncertainty import (
+        EnsembleUncertainty,
+        EvidentialUncertainty,
+        GMMUncertainty,
+        GradientUncertainty,
+        MVEUncertainty,
+    )
 
 _HOME = {
     "read": "uncv.io",
@@ -31,9 +37,15 @@ _HOME = {
     "Dataset": "uncv.data",
     "concatenate": "uncv.data",
     "load_potential": "uncv.models",
+    "load_mace": "uncv.models",
+    "ModulePotential": "uncv.models",
     "train": "uncv.training",
     "TrainSettings": "uncv.training",
     "EnsembleUncertainty": "uncv.uncertainty",
+    "GMMUncertainty": "uncv.uncertainty",
+    "GradientUncertainty": "uncv.uncertainty",
+    "MVEUncertainty": "uncv.uncertainty",
+    "EvidentialUncertainty": "uncv.uncertainty",
     "UncertaintyCV": "uncv.cv",
     "ConformalCalibrator": "uncv.calibration",
     "LinearBias": "uncv.bias",
@@ -54,9 +66,15 @@ __all__ = [
     "Dataset",
     "concatenate",
     "load_potential",
+    "load_mace",
+    "ModulePotential",
     "train",
     "TrainSettings",
     "EnsembleUncertainty",
+    "GMMUncertainty",
+    "GradientUncertainty",
+    "MVEUncertainty",
+    "EvidentialUncertainty",
     "UncertaintyCV",
     "ConformalCalibrator",
     "LinearBias",

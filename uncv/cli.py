@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from uncv.cli_evaluation import between_0_and_1, show_evaluation
 from uncv.cli_output import (
     Commands,
     answer,
@@ -55,12 +56,14 @@ class BiasKind(StrEnum):
     adaptive = "adaptive"
 
 
-class Of(StrEnum):
-    """What the members are compared in."""
+class Family(StrEnum):
+    """Families of uncertainties."""
 
-    energy = "energy"
-    atomic_energy = "atomic_energy"
-    forces = "forces"
+    ensemble = "ensemble"
+    gradient = "gradient"
+    gmm = "gmm"
+    mean_variance = "mean_variance"
+    evidential = "evidential"
 
 
 class Start(StrEnum):
@@ -118,7 +121,13 @@ def train(
         typer.Option(help="Largest learning rate; by default what suits the start."),
     ] = None,
     start: Annotated[Start, typer.Option(help="New networks, or those of ANI-1x.")] = Start.scratch,
-    of: Annotated[Of, typer.Option(help="What members are compared in.")] = Of.energy,
+    uncertainty: Annotated[
+        Family, typer.Option(help="Which uncertainty becomes the collective variable.")
+    ] = Family.ensemble,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of that uncertainty, as in a configuration; may be repeated."),
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Labelled frames for a conformal calibration.")
     ] = None,
@@ -126,27 +135,34 @@ def train(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Train an ensemble and write it with its uncertainty as a collective variable."""
+    """Train an ensemble and write it with its uncertainty as a collective variable.
+
+    The keys of --option are those of the uncertainty's section in a configuration: of=forces
+    (ensemble), features=sketched, method=distance (gradient), components=4 (gmm), reduce=softmax.
+    """
     from uncv.calibration import ConformalCalibrator
+    from uncv.config import make_uncertainty_section
     from uncv.cv import UncertaintyCV
     from uncv.io import read
+    from uncv.learning.setup import head_of, make_uncertainty
     from uncv.training import TrainSettings
     from uncv.training import train as run
-    from uncv.uncertainty import EnsembleUncertainty
 
+    chosen = make_uncertainty_section(uncertainty.value, option or [])
     settings = TrainSettings(
         members=members,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         start=start.value,
+        head=head_of(chosen),
     )
     frames = read(data)
     with step_progress("training") as tell:
         potential = run(
             frames, settings, seed=seed, progress=lambda log: tell(log.epoch, settings.epochs)
         )
-    cv = UncertaintyCV(potential, EnsembleUncertainty(of=of.value).fit(potential, frames))
+    cv = UncertaintyCV(potential, make_uncertainty(chosen).fit(potential, frames), chosen.reduce)
     if calibration is not None:
         cv = cv.calibrated(ConformalCalibrator(alpha).fit(cv, read(calibration)))
     cv.save(out)
@@ -279,19 +295,41 @@ def evaluate(
     cv: Annotated[Path, typer.Argument(help="A .uncv file.")],
     data: Annotated[Path, typer.Argument(help="Labelled test frames: eV, eV/Å.")],
     alpha: Annotated[
-        float, typer.Option(help="Of the conformal calibration on half of the frames.")
+        float,
+        typer.Option(
+            help="Share of errors outside a conformal calibration on half of the frames.",
+            callback=between_0_and_1,
+        ),
     ] = 0.05,
+    align: Annotated[
+        bool,
+        typer.Option(
+            "--align",
+            help="Subtract from energy errors the best constant for each element, for labels of "
+            "another reference level.",
+        ),
+    ] = False,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for four figures (.png, .svg).", file_okay=False)
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure errors, their rank correlation with the uncertainty, and conformal coverage."""
+    """Measure how well the uncertainty ranks and sizes the errors on labelled test frames."""
     from uncv.cv import UncertaintyCV
-    from uncv.evaluation import evaluate as run
+    from uncv.evaluation import judge, summarise
+    from uncv.evaluation_figures import draw
     from uncv.io import read
 
-    answer(
-        run(UncertaintyCV.load(cv), read(data), alpha=alpha, seed=seed)._asdict(), as_json=as_json
-    )
+    loaded, frames = UncertaintyCV.load(cv), read(data)
+    with step_progress("evaluating") as tell:
+        judged = judge(loaded, frames, align=align, progress=tell)
+    summary = summarise(judged, alpha=alpha, seed=seed)
+    figures = [] if plots is None else [*draw(judged, summary, plots)]
+    if as_json:
+        answer({**summary._asdict(), "figures": figures}, as_json=True)
+    else:
+        show_evaluation(summary, figures)
 
 
 @app.command()

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from uncv.config_section import Positive, PositiveInt, Section, Share
+from uncv.config_uncertainty import UNCERTAINTY_SECTIONS, EnsembleConfig, UncertaintyConfig
 from uncv.errors import ConfigError
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Torsion = tuple[int, int, int, int]
-
-
-class Section(BaseModel):
-    """Base of all sections: keys are checked, values cannot be changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SystemConfig(Section):
@@ -70,23 +64,23 @@ class PotentialConfig(Section):
     validation_share: Share = 0.1
 
 
-class UncertaintyConfig(Section):
-    """Which uncertainty is the collective variable."""
-
-    of: Literal["energy", "atomic_energy", "forces"] = "energy"
-    reduce: Literal["mean", "sum", "rms"] = "mean"
-
-
 class CalibrationConfig(Section):
     """How the uncertainty is brought to the scale of the error."""
 
-    method: Literal["conformal", "gaussian", "none"] = Field(
-        default="conformal",
-        description="with too few held-out frames for conformal, the Gaussian scale is used and "
-        "the journal says so",
+    method: Literal[
+        "auto", "conformal", "element", "cross", "gaussian", "log_linear", "monotone", "none"
+    ] = Field(
+        default="auto",
+        description="auto is conformal, or the Gaussian scale while the held-out frames are too "
+        "few for it; cross is conformal too, but trains the folds of all frames while they are too "
+        "few; the others are an error where the frames do not suffice; the journal says what was "
+        "done",
     )
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
     held_out_share: Share = Field(default=0.1, description="share of labelled frames kept for it")
+    folds: Annotated[int, Field(ge=2)] = Field(
+        default=5, description="of cross, each as long a training as that of the first round"
+    )
 
 
 class BiasConfig(Section):
@@ -176,7 +170,7 @@ class CampaignConfig(Section):
     system: SystemConfig = SystemConfig()
     oracle: OracleConfig = OracleConfig()
     potential: PotentialConfig = PotentialConfig()
-    uncertainty: UncertaintyConfig = UncertaintyConfig()
+    uncertainty: UncertaintyConfig = EnsembleConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     bias: BiasConfig = BiasConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -246,6 +240,28 @@ def make_config(values: dict[str, Any], source: str = "the configuration") -> Ca
         raise ConfigError(f"{source}: {problems}") from error
 
 
+def make_uncertainty_section(kind: str, options: Sequence[str]) -> UncertaintyConfig:
+    """Return the section that chooses an uncertainty from its kind and options as KEY=VALUE.
+
+    Raises
+    ------
+    ConfigError
+        If an option is not KEY=VALUE, or as `load_config`.
+
+    Examples
+    --------
+    >>> make_uncertainty_section("gmm", ["components=[1, 4]", "reduce=softmax"]).components
+    (1, 4)
+    """
+    values: dict[str, Any] = {"kind": kind}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ConfigError(f"option {option!r} is not KEY=VALUE; write for instance reduce=rms")
+        values[key] = yaml.safe_load(value)
+    return make_config({"uncertainty": values}, "the options").uncertainty
+
+
 def dump_config(config: CampaignConfig) -> str:
     """Return a configuration as YAML, every key written out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -253,18 +269,23 @@ def dump_config(config: CampaignConfig) -> str:
 
 def _problem(error: dict[str, Any]) -> str:
     location = [str(part) for part in error["loc"]]
+    kind = location.pop(1) if len(location) > 1 and location[0] == "uncertainty" else ""
     path = ".".join(location) or "top level"
+    if error["type"] == "union_tag_invalid":
+        kinds = ", ".join(UNCERTAINTY_SECTIONS)
+        return f"{path}.kind: expected one of {kinds} (found {error['input']!r})"
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg']} (found {error['input']!r})"
-    valid = _keys_at(location[:-1])
+    section = UNCERTAINTY_SECTIONS[kind] if kind else _section_at(location[:-1])
+    valid = list(section.model_fields)
     near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.0)[0]
     return f"unknown key {path!r}; did you mean {near!r}? Valid here: {', '.join(valid)}"
 
 
-def _keys_at(location: list[str]) -> list[str]:
+def _section_at(location: list[str]) -> type[BaseModel]:
     section: type[BaseModel] = CampaignConfig
     for name in location:
         inner = section.model_fields[name].annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             section = inner
-    return list(section.model_fields)
+    return section

@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uncv import calibration
 from uncv._version import __version__
-from uncv.calibration import Calibrator, ConformalCalibrator, GaussianCalibrator
+from uncv.calibration import Calibrator
 from uncv.data import Batch, Dataset
-from uncv.errors import FileFormatError, GradientError
+from uncv.errors import CalibrationError, FileFormatError, GradientError
+from uncv.groups import AtomGroups, group_atoms
 from uncv.models.derivatives import chunks, differentiable, stress_of
 from uncv.models.files import read_file, write_file
 from uncv.models.storage import unpack
@@ -24,13 +26,24 @@ from uncv.uncertainty import REDUCTIONS, SMOOTH, UncertaintyBase, by_name, reduc
 from uncv.units import Kind
 
 FORMAT = "uncv-cv"
-VERSION = 1
+VERSION = 2
 ROUNDING = 1e-6
 """Gradients of u below this part of the force are taken for zero; forces below it (eV/Å) too."""
-_CALIBRATORS = {
-    "ConformalCalibrator": ConformalCalibrator,
-    "GaussianCalibrator": GaussianCalibrator,
-}
+
+
+class Prepared(NamedTuple):
+    """What holds until an atom has moved by half a skin.
+
+    Attributes
+    ----------
+    potential : object
+        What the potential prepared.
+    groups : AtomGroups
+        Which atoms belong to which element.
+    """
+
+    potential: Any
+    groups: AtomGroups
 
 
 class CVOutput(NamedTuple):
@@ -79,6 +92,21 @@ class CVResult(NamedTuple):
     uncertainty_stress: NDArray[np.float64] | None
 
 
+class CVPrediction(NamedTuple):
+    """Energy, forces and uncertainty on a dataset, without the gradient of the uncertainty.
+
+    Attributes
+    ----------
+    energy, forces, atomic_uncertainty, uncertainty : numpy.ndarray
+        As in `CVResult`.
+    """
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    atomic_uncertainty: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
+
+
 class UncertaintyCV:
     """An uncertainty as a collective variable.
 
@@ -118,7 +146,7 @@ class UncertaintyCV:
             raise ValueError(f"reduction {reduce!r} is unknown; expected one of {REDUCTIONS}")
         uncertainty.check(potential)
         if calibrator is not None:
-            calibrator.fitted_factor()
+            _check_calibrator(calibrator)
         self.potential = potential
         self.uncertainty = uncertainty
         self.reduce = reduce
@@ -145,17 +173,28 @@ class UncertaintyCV:
         """Return the same variable with another calibrator."""
         return UncertaintyCV(self.potential, self.uncertainty, self.reduce, calibrator)
 
-    def __call__(self, batch: Batch, prepared: Any = None) -> CVOutput:
+    def prepare(self, batch: Batch, skin: float = 0.0) -> Prepared:
+        """Return neighbours and groups of a batch, valid until an atom has moved by skin/2 (Å).
+
+        Raises
+        ------
+        ElementError
+            If the potential does not know an element.
+        """
+        listed = self.potential.prepare(batch, skin)
+        return Prepared(listed, group_atoms(batch.numbers, self.potential.elements))
+
+    def __call__(self, batch: Batch, prepared: Prepared | None = None) -> CVOutput:
         """Return energy and uncertainty of a batch, differentiable in positions and cell."""
-        output = self.potential(batch, prepared, member_forces=self.uncertainty.needs_member_forces)
-        mask = batch.numbers > 0
-        values = self.uncertainty(output, mask).to(torch.float64)
+        listed, groups = self.prepare(batch) if prepared is None else prepared
+        output = self.potential(batch, listed, extra=self.uncertainty.extra)
+        values = self.uncertainty(output, groups).to(torch.float64)
         if self.calibrator is not None:
-            values = self.calibrator(values)
+            values = self.calibrator(values, groups.numbers)
         energy = output.energies.mean(dim=0)
         if not self.uncertainty.per_atom:
             return CVOutput(energy, values, None)
-        return CVOutput(energy, reduce_atoms(values, mask, self.reduce), values)
+        return CVOutput(energy, reduce_atoms(values, groups.mask, self.reduce), values)
 
     def evaluate(self, data: Dataset) -> CVResult:
         """Return energy, uncertainty and gradients of a dataset of any size.
@@ -167,12 +206,34 @@ class UncertaintyCV:
         GradientError
             If the uncertainty does not depend on the positions.
         """
-        parts = [self._evaluate(part) for part in chunks(data)] or [_empty(data)]
-        joined: list[Any] = [
-            None if values[0] is None else np.concatenate(values)
-            for values in zip(*parts, strict=True)
-        ]
-        return CVResult(*joined)
+        return CVResult(*_joined([self._evaluate(part) for part in chunks(data)] or [_empty(data)]))
+
+    def predict(self, data: Dataset) -> CVPrediction:
+        """Return energy, forces and uncertainty of a dataset of any size, without ∇u.
+
+        Cheaper than `evaluate`, most of all where ∇u takes second derivatives.
+
+        Raises
+        ------
+        ElementError
+            If the potential does not know an element.
+        """
+        nothing = CVPrediction(*_empty(data)[:4])
+        return CVPrediction(*_joined([self._predict(part) for part in chunks(data)] or [nothing]))
+
+    def _predict(self, data: Dataset) -> CVPrediction:
+        strained = differentiable(data.to_batch(), strain=False)
+        batch = strained.batch
+        out = self(batch)
+        (of_energy,) = torch.autograd.grad(out.energy.sum(), strained.leaves[:1])
+        total = out.energy + self.potential.reference_energies(batch.numbers)
+        atomic = torch.full(data.numbers.shape, torch.nan) if out.atomic is None else out.atomic
+        return CVPrediction(
+            total.detach().numpy(),
+            -of_energy.numpy(),
+            atomic.detach().to(torch.float64).numpy(),
+            out.uncertainty.detach().numpy(),
+        )
 
     def _evaluate(self, data: Dataset) -> CVResult:
         periodic = bool(data.pbc.all())
@@ -208,10 +269,12 @@ class UncertaintyCV:
             "fitted_on": self.uncertainty.potential_,
             "calibrator": _describe(self.calibrator),
         }
+        fitted = {} if self.calibrator is None else dict(self.calibrator.state_dict())
         content = {
             "about": json.dumps(about),
             "potential": self.potential.packed(),
             "uncertainty_state": dict(self.uncertainty.state_dict()),
+            "calibrator_state": fitted,
         }
         write_file(path, FORMAT, VERSION, content)
 
@@ -230,9 +293,9 @@ class UncertaintyCV:
             about = json.loads(content["about"])
             potential = unpack(content["potential"], path)
             uncertainty = by_name(*about["uncertainty"])
-            uncertainty.load_state_dict(content["uncertainty_state"])
+            uncertainty.restore(content["uncertainty_state"])
             uncertainty.potential_ = about["fitted_on"]
-            calibrator = _restore(about["calibrator"])
+            calibrator = _restore(about["calibrator"], content.get("calibrator_state", {}))
             reduce, fingerprint = about["reduce"], about["fingerprint"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, FileFormatError):
@@ -279,25 +342,43 @@ def check_gradient(of_uncertainty: Tensor, of_energy: Tensor) -> None:
         )
 
 
+def _check_calibrator(calibrator: Calibrator) -> None:
+    calibrator.check()
+    if not calibrator.smooth:
+        raise CalibrationError(
+            f"{type(calibrator).__name__} has no derivative, so no force follows from it; a "
+            "collective variable needs a smooth calibrator, such as ConformalCalibrator"
+        )
+
+
 def _describe(calibrator: Calibrator | None) -> dict[str, Any] | None:
     if calibrator is None:
         return None
-    alpha = calibrator.alpha if isinstance(calibrator, ConformalCalibrator) else None
     return {
         "name": type(calibrator).__name__,
-        "factor": calibrator.fitted_factor(),
+        "settings": calibrator.settings(),
         "kind": calibrator.kind,
-        "alpha": alpha,
     }
 
 
-def _restore(about: dict[str, Any] | None) -> Calibrator | None:
+def _restore(about: dict[str, Any] | None, state: dict[str, Tensor]) -> Calibrator | None:
     if about is None:
         return None
-    family = _CALIBRATORS[about["name"]]
-    calibrator = family() if about["alpha"] is None else family(about["alpha"])
-    calibrator.factor, calibrator.kind = about["factor"], about["kind"]
+    if "settings" not in about:  # format version 1: one factor, beside the settings
+        given = {} if about["alpha"] is None else {"alpha": about["alpha"]}
+        calibrator = calibration.by_name(about["name"], given)
+        calibrator.restore({**calibrator.state_dict(), "scale": torch.tensor([about["factor"]])})
+    else:
+        calibrator = calibration.by_name(about["name"], about["settings"])
+        calibrator.restore(state)
+    calibrator.kind = about["kind"]
     return calibrator
+
+
+def _joined(parts: list[Any]) -> list[Any]:
+    return [
+        None if values[0] is None else np.concatenate(values) for values in zip(*parts, strict=True)
+    ]
 
 
 def _empty(data: Dataset) -> CVResult:

@@ -19,6 +19,10 @@ class CalibrationError(UncvError, ValueError):
     """A calibration cannot be computed from the data given."""
 
 
+class CalibrationWarning(UserWarning):
+    """A calibration no longer fits the errors that are seen."""
+
+
 class NotFittedError(UncvError, RuntimeError):
     """An uncertainty, calibrator or collective variable was used before it was fitted."""
 

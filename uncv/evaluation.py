@@ -7,26 +7,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uncv.calibration import ConformalCalibrator, Coverage, coverage, scores
+from uncv.calibration import (
+    ConformalCalibrator,
+    Coverage,
+    Scores,
+    coverage_of,
+    frames_needed,
+    residual_kind,
+    scores,
+)
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
-from uncv.errors import DataError
-from uncv.protocols import Potential
+from uncv.evaluation_points import Errors, Judged, errors, judge
+from uncv.metrics import Bootstrap, Metrics, ause_of_random_order, measure
+from uncv.units import Kind, unit_name
 
-
-class Errors(NamedTuple):
-    """Root mean square errors of the member mean on labelled frames.
-
-    Attributes
-    ----------
-    energy_rmse_mev_per_atom : float
-        Of total energies, without a shift, per atom.
-    force_rmse_ev_per_angstrom : float
-        Per Cartesian component.
-    """
-
-    energy_rmse_mev_per_atom: float
-    force_rmse_ev_per_angstrom: float
+__all__ = [
+    "Errors",
+    "EvaluationSummary",
+    "Judged",
+    "errors",
+    "evaluate",
+    "exchangeable_coverage",
+    "judge",
+    "summarise",
+]
 
 
 class EvaluationSummary(NamedTuple):
@@ -34,31 +39,54 @@ class EvaluationSummary(NamedTuple):
 
     Attributes
     ----------
-    frames : int
-        Number of frames.
+    frames, points : int
+        Number of frames, and of residuals: of frames again, or of atoms.
+    kind, unit : str
+        Of the residuals: 'energy', 'eV', or 'force', 'eV/Å'.
     errors : Errors
         Root mean square errors.
-    spearman : float
-        Rank correlation of uncertainty and absolute error; NaN where one of them is constant.
+    metrics : Metrics
+        With 95 % intervals from resampling frames.
+    ause_of_random_order : float
+        What the metric ``ause`` would be without knowledge of the errors.
     coverage : Coverage
-        Share of errors inside the uncertainty as it is, with its 95 % interval.
+        Share of residuals inside the uncertainty as it is, with its 95 % interval.
+    promised : float or None
+        What that share should be: 1 − α after a conformal calibration, else that of one standard
+        deviation; None for an uncertainty without a unit.
     exchangeable : Coverage or None
-        The same after a conformal calibration on a random half of the frames, counted on the
-        other half; None with too few frames.
+        The share after a conformal calibration on a random half of the frames, counted on the other
+        half; None with too few frames.
+    conformal_factor : float or None
+        What that calibration multiplies the uncertainty by.
     alpha : float
-        Share of errors that calibration lets outside.
+        Share of errors that it lets outside.
+    notes : tuple of str
+        What a reader must know.
     """
 
     frames: int
+    points: int
+    kind: Kind
+    unit: str
     errors: Errors
-    spearman: float
+    metrics: Metrics
+    ause_of_random_order: float
     coverage: Coverage
+    promised: float | None
     exchangeable: Coverage | None
+    conformal_factor: float | None
     alpha: float
+    notes: tuple[str, ...]
 
 
 def evaluate(
-    cv: UncertaintyCV, data: Dataset, *, alpha: float = 0.05, seed: int = 0
+    cv: UncertaintyCV,
+    data: Dataset,
+    *,
+    alpha: float = 0.05,
+    seed: int = 0,
+    align: bool = False,
 ) -> EvaluationSummary:
     """Evaluate a collective variable on labelled frames.
 
@@ -67,71 +95,80 @@ def evaluate(
     cv : UncertaintyCV
         Potential, uncertainty and, if it has one, calibration.
     data : Dataset
-        Frames with energies (eV) and forces (eV/Å) that were not used for training.
+        Frames that were not used for training, with the label that the uncertainty is held against:
+        energies (eV) or forces (eV/Å).
     alpha : float
         Of the second, exchangeable calibration.
     seed : int
         Of the halves and the resampling.
+    align : bool
+        Whether energies are aligned first; see `judge`.
 
     Raises
     ------
     DataError
-        If labels are missing.
+        If the label is missing.
+    ElementError
+        If the potential does not know an element.
+    ValueError
+        For fewer than two residuals, or alpha not between 0 and 1.
     """
-    found = scores(cv, data)
-    return EvaluationSummary(
-        len(data),
-        errors(cv.potential, data),
-        spearman(found.uncertainty, found.residual),
-        coverage(cv, data, seed=seed),
-        exchangeable_coverage(cv, data, alpha=alpha, seed=seed),
-        alpha,
+    return summarise(judge(cv, data, align=align), alpha=alpha, seed=seed)
+
+
+def summarise(judged: Judged, *, alpha: float = 0.05, seed: int = 0) -> EvaluationSummary:
+    """Return all that `evaluate` does, from points that are known already."""
+    found = judged.scores
+    metrics = measure(
+        judged.standard_deviation,
+        found.residual,
+        found.frame,
+        components=judged.components,
+        bootstrap=Bootstrap(seed=seed),
     )
-
-
-def errors(potential: Potential, data: Dataset) -> Errors:
-    """Return the errors of the member mean.
-
-    Raises
-    ------
-    DataError
-        If energies or forces are missing.
-    """
-    data.require("energy", "forces")
-    said = potential.evaluate(data)
-    energy = (said.energies.mean(axis=0) - np.asarray(data.energy)) / data.frame_atoms
-    force = (said.forces - np.asarray(data.forces))[data.mask]
-    return Errors(_rms(energy) * 1000.0, _rms(force))
+    return EvaluationSummary(
+        judged.frames,
+        len(found.residual),
+        judged.kind,
+        unit_name(judged.kind),
+        judged.errors,
+        metrics,
+        ause_of_random_order(found.residual),
+        coverage_of(found, seed=seed),
+        judged.promised,
+        *_on_halves(found, judged.kind, alpha, seed),
+        alpha,
+        judged.notes,
+    )
 
 
 def exchangeable_coverage(
     cv: UncertaintyCV, data: Dataset, *, alpha: float = 0.05, seed: int = 0
 ) -> Coverage | None:
-    """Calibrate on a random half of the frames and count on the other half."""
-    half, other = data.split(len(data) // 2, seed=seed)
-    if (len(half) + 1) * alpha < 1.0:
-        return None
-    calibrator = ConformalCalibrator(alpha).fit(cv.calibrated(None), half)
-    return coverage(cv.calibrated(calibrator), other, seed=seed)
+    """Calibrate on a random half of the frames and count on the other half.
 
-
-def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return the rank correlation of two series (n,), NaN where one of them is constant.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two points.
+    None if half of the frames are too few for a bound at this alpha.
     """
-    from scipy.stats import rankdata
-
-    if len(first) < 2:
-        raise DataError(f"a rank correlation needs at least 2 points, found {len(first)}")
-    ranks = [rankdata(values) for values in (first, second)]
-    if any(np.ptp(rank) == 0 for rank in ranks):
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return _on_halves(scores(cv, data), residual_kind(cv), alpha, seed).exchangeable
 
 
-def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+class _Halves(NamedTuple):
+    exchangeable: Coverage | None
+    factor: float | None
+
+
+def _on_halves(found: Scores, kind: Kind, alpha: float, seed: int) -> _Halves:
+    calibrator = ConformalCalibrator(alpha, seed=seed)
+    frames = np.unique(found.frame)
+    half = np.random.default_rng(seed).permutation(frames)[: len(frames) // 2]
+    if len(half) < frames_needed(alpha) or not found.residual.any():
+        return _Halves(None, None)
+    first = np.isin(found.frame, half)
+    one, other = (_chosen(found, part) for part in (first, ~first))
+    factor = float(calibrator.fit_scores(*one, kind=kind).scale[0])
+    bound = other.uncertainty * factor
+    return _Halves(coverage_of(other._replace(uncertainty=bound), seed=seed), factor)
+
+
+def _chosen(found: Scores, part: NDArray[np.bool_]) -> Scores:
+    return Scores(*(None if values is None else values[part] for values in found))  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
 """TorchScript files of a collective variable, for engines that run without Python.
 
-This is the one file of the package that names ``torch.jit``. The exported module is bound to the
-species and the number of walkers it was made for, runs the plain descriptor, and says what it
-promises in its extra file ``uncv.json``.
+The exported module is bound to the species and the number of walkers it was made for, runs the
+plain descriptor, and says what it promises in its extra file ``uncv.json``.
 """
 
 import json
@@ -17,13 +16,12 @@ from torch import Tensor, nn
 
 from uncv._version import __version__
 from uncv.bias import Bias
-from uncv.calibration import Calibrator
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.errors import DataError, FileFormatError
-from uncv.models import AniPotential
-from uncv.models.neighbours import pair_vectors
+from uncv.groups import FixedGroups
 from uncv.protocols import MemberOutput
+from uncv.scripting import ScriptModule, compile_module, exported, load_module, save_module
 from uncv.uncertainty import reduce_atoms
 from uncv.units import ANGSTROM_IN_NM, EV_IN_KJ_PER_MOL, uncertainty_in_openmm
 
@@ -36,48 +34,29 @@ Output = Literal["total", "energy", "uncertainty"]
 class ScriptedCV(nn.Module):
     """Energy, u and atomic uncertainties of W walkers of fixed species, as TorchScript runs it."""
 
-    numbers: Tensor
-    pbc: Tensor
-    order: Tensor
-    back: Tensor
     reference: Tensor
-    species: Tensor
-    lowest: Tensor
 
     def __init__(
         self, cv: UncertaintyCV, numbers: ArrayLike, *, walkers: int, periodic: bool
     ) -> None:
         super().__init__()
-        potential = cv.potential
-        if not isinstance(potential, AniPotential):
+        potential, extra = cv.potential, cv.uncertainty.extra
+        if not hasattr(potential, "scriptable"):
             raise TypeError(
-                f"{type(potential).__name__} cannot be exported; expected an AniPotential: use the "
-                "python backend"
+                f"{type(potential).__name__} cannot be exported; it has no method scriptable "
+                "(see uncv.protocols.Potential): use the python backend"
             )
         one = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
         both = one.expand(walkers, -1).contiguous()
-        species = potential.species(both)
-        flat = species.reshape(-1)
-        order = torch.argsort(flat, stable=True)
-        self.counts: List[int] = [int((flat == k).sum()) for k in range(len(potential.networks))]  # noqa: UP006
-        buffers = {
-            "numbers": both,
-            "species": species,
-            "pbc": torch.full((walkers, 3), periodic),
-            "order": order,
-            "back": torch.argsort(order),
-            "reference": potential.reference_energies(both),
-            "lowest": torch.zeros(0, dtype=potential.dtype),
-        }
-        for name, value in buffers.items():
-            self.register_buffer(name, value)
-        self.scale = float(potential.scale)
-        self.aev = potential.aev
-        self.networks = potential.networks
+        self.member_forces = extra == "member_forces"
+        self.potential = potential.scriptable(both, periodic, "" if self.member_forces else extra)
+        self.groups = FixedGroups(both, potential.elements)
+        self.register_buffer("reference", potential.reference_energies(both))
+        self.periodic = periodic
+        self.walkers = walkers
         self.uncertainty = cv.uncertainty
-        self.factor = 1.0 if cv.calibrator is None else _factor(cv.calibrator)
+        self.calibrator = AsItIs() if cv.calibrator is None else cv.calibrator
         self.per_atom = cv.uncertainty.per_atom
-        self.member_forces = cv.uncertainty.needs_member_forces
         self.reduce = cv.reduce
 
     def forward(self, positions: Tensor, cell: Tensor) -> Tuple[Tensor, Tensor, Tensor]:  # noqa: UP006
@@ -90,38 +69,48 @@ class ScriptedCV(nn.Module):
         cell : torch.Tensor
             (W, 3, 3) in Å, float64.
         """
-        if not bool(self.pbc[0, 0].item()):
+        if not self.periodic:
             positions = positions - positions.mean(dim=1, keepdim=True)
         if self.member_forces and not positions.requires_grad:
             positions = positions.detach().requires_grad_()
-        x, box = positions.to(self.lowest.dtype), cell.to(self.lowest.dtype)
-        graph = self.aev.graph(self.species, x, box, self.pbc, 0.0)
-        described = self.aev(pair_vectors(x, box, graph.pairs), graph)
-        parts = torch.split(described.index_select(0, self.order), self.counts)
-        energies: List[Tensor] = []  # noqa: UP006
-        for index, network in enumerate(self.networks):
-            energies.append(network(parts[index]))
-        atomic = torch.cat(energies, dim=1).index_select(1, self.back).to(torch.float64)
-        atomic = (atomic * self.scale).view(-1, positions.shape[0], positions.shape[1])
-        members = atomic.sum(dim=2)
-        forces = torch.zeros((0, 0, 0, 3), dtype=torch.float64)
+        output = self.potential(positions, cell)
         if self.member_forces:
-            rows: List[Tensor] = []  # noqa: UP006
-            for member in range(members.shape[0]):
-                gradient = torch.autograd.grad(
-                    [members[member].sum()], [positions], create_graph=True
-                )[0]
-                if gradient is not None:
-                    rows.append(-gradient)
-            forces = torch.stack(rows)
-        features = described.view(positions.shape[0], positions.shape[1], -1)
-        mask = self.numbers > 0
-        values = self.uncertainty(MemberOutput(members, atomic, features, forces), mask)
-        values = values.to(torch.float64) * self.factor
-        total = members.mean(dim=0) + self.reference
+            output = with_member_forces(output, positions)
+        groups = self.groups()
+        values = self.uncertainty(output, groups).to(torch.float64)
+        values = self.calibrator(values, groups.numbers)
+        total = output.energies.mean(dim=0) + self.reference
         if self.per_atom:
-            return total, reduce_atoms(values, mask, self.reduce), values
+            return total, reduce_atoms(values, groups.mask, self.reduce), values
         return total, values, torch.zeros((positions.shape[0], 0), dtype=torch.float64)
+
+
+def with_member_forces(output: MemberOutput, positions: Tensor) -> MemberOutput:
+    """Add the forces of the members, one by one: TorchScript has no batched gradients."""
+    rows: List[Tensor] = []  # noqa: UP006
+    for member in range(output.energies.shape[0]):
+        gradient = torch.autograd.grad(
+            [output.energies[member].sum()], [positions], create_graph=True
+        )[0]
+        if gradient is not None:
+            rows.append(-gradient)
+    return MemberOutput(
+        output.energies,
+        output.atomic_energies,
+        output.features,
+        torch.stack(rows),
+        None,
+        None,
+        None,
+    )
+
+
+class AsItIs(nn.Module):
+    """No calibration."""
+
+    def forward(self, u: Tensor, numbers: Tensor) -> Tensor:
+        """Return u."""
+        return u
 
 
 class NoBias(Bias):
@@ -154,7 +143,7 @@ class TorchForceModule(nn.Module):
         self.unit = unit
         self.uncertainty_only = output == "uncertainty"
         self.biased = output == "total"
-        self.walkers = int(scripted.numbers.shape[0])
+        self.walkers = scripted.walkers
 
     def _value(self, positions: Tensor, box: Tensor) -> Tensor:
         if positions.shape[0] != self.particles:
@@ -176,7 +165,7 @@ class TorchForceModule(nn.Module):
         box = torch.zeros((3, 3), dtype=torch.float64, device=positions.device)
         return self._value(positions, box)
 
-    @torch.jit.export
+    @exported
     def evaluate(self, positions: Tensor, cell: Tensor) -> Tuple[Tensor, Tensor, Tensor]:  # noqa: UP006
         """Return energies (W,) in eV, u (W,) and atomic uncertainties, from Å."""
         return self.cv(positions, cell)
@@ -200,7 +189,7 @@ def script(
     bias: Bias | None = None,
     particles: int | None = None,
     atoms: ArrayLike | None = None,
-) -> torch.jit.ScriptModule:
+) -> ScriptModule:
     """Return the TorchScript module of a collective variable.
 
     Parameters
@@ -241,9 +230,10 @@ def script(
     count = walkers * len(np.asarray(numbers)) if particles is None else particles
     chosen = torch.arange(count) if atoms is None else torch.as_tensor(np.asarray(atoms))
     module = family(core, NoBias() if bias is None else bias, output, unit, chosen, count)
-    module = deepcopy(module)  # what follows must not reach the potential
+    with torch.no_grad():  # copies of compiled modules would keep a graph
+        module = deepcopy(module)  # what follows must not reach the potential
     module.requires_grad_(False)
-    return torch.jit.script(module.eval())
+    return compile_module(module.eval())
 
 
 def export(
@@ -295,14 +285,11 @@ def export(
         "cutoff_angstrom": cv.potential.cutoff,
         "angstrom_in_nm": ANGSTROM_IN_NM,
     }
-    path = Path(path)
-    scratch = path.with_name(path.name + ".part")
-    module.save(str(scratch), _extra_files={METADATA: json.dumps(about)})
-    scratch.replace(path)
-    return path
+    save_module(module, path, {METADATA: json.dumps(about)})
+    return Path(path)
 
 
-def load_exported(path: str | Path) -> tuple[torch.jit.ScriptModule, dict]:
+def load_exported(path: str | Path) -> tuple[ScriptModule, dict]:
     """Read an exported file and what it says of itself.
 
     Raises
@@ -310,11 +297,10 @@ def load_exported(path: str | Path) -> tuple[torch.jit.ScriptModule, dict]:
     FileFormatError
         If it is not a file that `export` wrote.
     """
-    extra = {METADATA: ""}
     try:
-        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-        about = json.loads(extra[METADATA])
-    except (RuntimeError, ValueError) as error:
+        module, (text,) = load_module(path, (METADATA,))
+        about = json.loads(text)
+    except (FileFormatError, ValueError) as error:
         raise FileFormatError(
             f"{path} is not a file written by uncv export: {error}; export it again"
         ) from error
@@ -324,7 +310,3 @@ def load_exported(path: str | Path) -> tuple[torch.jit.ScriptModule, dict]:
             f"expected {FORMAT} up to version {VERSION}"
         )
     return module, about
-
-
-def _factor(calibrator: Calibrator) -> float:
-    return calibrator.fitted_factor()

@@ -1,6 +1,6 @@
 """What the rooms of uncv expect of each other, as protocols."""
 
-from typing import Any, NamedTuple, Optional, Protocol, Self, runtime_checkable
+from typing import Any, List, NamedTuple, Optional, Protocol, Self, runtime_checkable  # noqa: UP035
 
 import numpy as np
 import torch
@@ -8,6 +8,28 @@ from numpy.typing import NDArray
 
 from uncv.data import Batch, Dataset
 from uncv.units import Kind
+
+EXTRAS = ("member_forces", "last_layer", "layers", "heads")
+"""What a potential may give beside energies and features; see `MemberOutput`."""
+
+
+class LayerTape(NamedTuple):
+    """The readout networks of N atoms, layer by layer, from the first to the output.
+
+    The gradient of an atom's energy by the weights of layer l is the outer product of the two.
+    Where the atoms are of several elements, they come in the order of `AtomGroups.rows`, with zeros
+    past the width and the number of layers of an element's own network.
+
+    Attributes
+    ----------
+    inputs : list of torch.Tensor
+        Inputs x of the layers (M, N, in), (1, N, in) where the members share them.
+    deltas : list of torch.Tensor
+        Slopes δ = ∂E_i/∂z by what comes out of each layer before activation (M, N, out), eV.
+    """
+
+    inputs: List[torch.Tensor]  # noqa: UP006
+    deltas: List[torch.Tensor]  # noqa: UP006
 
 
 class MemberOutput(NamedTuple):
@@ -23,13 +45,26 @@ class MemberOutput(NamedTuple):
     features : torch.Tensor
         Rotation invariant features of each atom (F, A, D).
     member_forces : torch.Tensor or None
-        Forces of each member (M, F, A, 3), float64, eV/Å, themselves differentiable; on request.
+        Forces of each member (M, F, A, 3), float64, eV/Å, themselves differentiable.
+    last_layer : torch.Tensor or None
+        Input of each member's last linear layer times the scale of its output (M, F, A, H): the
+        gradient of an atom's energy by that layer's weights, eV; zero on padding and past the
+        width of an element's own layer.
+    layers : LayerTape or None
+        The readout networks of all atoms, the elements one after the other.
+    heads : torch.Tensor or None
+        What the networks give beside the energy (M, F, A, K), as it leaves their last layer.
+
+    The last four are there on request: ``extra`` names at most one of `EXTRAS`.
     """
 
     energies: torch.Tensor
     atomic_energies: torch.Tensor
     features: torch.Tensor
     member_forces: Optional[torch.Tensor] = None  # noqa: UP045  TorchScript wants Optional
+    last_layer: Optional[torch.Tensor] = None  # noqa: UP045
+    layers: Optional[LayerTape] = None  # noqa: UP045
+    heads: Optional[torch.Tensor] = None  # noqa: UP045
 
 
 class Evaluation(NamedTuple):
@@ -80,13 +115,25 @@ class Potential(Protocol):
     def fingerprint(self) -> str:
         """A hash of everything that determines its values."""
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Which of `EXTRAS` it can give."""
+
     def prepare(self, batch: Batch, skin: float = 0.0) -> Any:
         """Return what holds until an atom has moved by skin/2 (Å): neighbours and the like."""
 
-    def __call__(
-        self, batch: Batch, prepared: Any = None, *, member_forces: bool = False
-    ) -> MemberOutput:
-        """Return what the members say, differentiable in ``batch.positions`` and ``batch.cell``."""
+    def __call__(self, batch: Batch, prepared: Any = None, *, extra: str = "") -> MemberOutput:
+        """Return what the members say, differentiable in ``batch.positions`` and ``batch.cell``.
+
+        ``extra`` names what is wanted beside energies and features: one of ``extras``, or ''.
+        """
+
+    def scriptable(self, numbers: torch.Tensor, pbc: bool, extra: str) -> torch.nn.Module:
+        """Return a module that TorchScript can compile, for atoms that never change.
+
+        It takes positions (W, A, 3) in Å and cells (W, 3, 3) in Å, both float64, and gives the
+        `MemberOutput` of W frames with these atomic numbers (W, A), without member forces.
+        """
 
     def reference_energies(self, numbers: torch.Tensor) -> torch.Tensor:
         """Return the sum of atomic reference energies of each frame (F,), float64, eV."""

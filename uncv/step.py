@@ -176,4 +176,4 @@ class FusedStep:
 
     def _list(self, batch: Batch) -> None:
         self._listed = batch._replace(positions=batch.positions.detach().clone())
-        self._prepared = self.cv.potential.prepare(self._listed, self.skin)
+        self._prepared = self.cv.prepare(self._listed, self.skin)

@@ -247,7 +247,7 @@ def _metadynamics(
 ) -> NDArray[np.float64]:
     setup, biased = make_setup(config), RunDirectory(folder / "biased")
     cv = UncertaintyCV.load(biased.final)
-    seen = cv.evaluate(regular(biased.stored_frames()[-1])).uncertainty
+    seen = cv.predict(regular(biased.stored_frames()[-1])).uncertainty
     run = Metadynamics(folder, settings.metadynamics_steps, seed=seed)
     return run_metadynamics(setup.topology, setup.start, cv, seen, run)
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uncv.calibration import Calibrator, ConformalCalibrator, GaussianCalibrator, conformal_rank
-from uncv.config import CampaignConfig
+from uncv.calibration import (
+    Calibrator,
+    ConformalCalibrator,
+    CrossConformalCalibrator,
+    Drift,
+    ElementConformalCalibrator,
+    GaussianCalibrator,
+    LogLinearCalibrator,
+    MonotoneCalibrator,
+    drift,
+    frames_needed,
+)
+from uncv.config import CalibrationConfig, CampaignConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
-from uncv.errors import CalibrationError
+from uncv.errors import CalibrationError, CampaignError
 from uncv.learning.setup import seed_of
 
 SPLITS = ("train", "valid", "calibration")
@@ -24,23 +37,99 @@ class Calibration(NamedTuple):
     note: str
 
 
-def calibrate(cv: UncertaintyCV, held_out: Dataset, config: CampaignConfig) -> Calibration:
-    """Calibrate on the frames kept for it: conformal where they are enough, else Gaussian."""
-    given = config.calibration
+@dataclass(frozen=True)
+class Folds:
+    """What a cross calibration needs, because it trains anew.
+
+    Parameters
+    ----------
+    frames : Dataset
+        Labelled frames that are dealt into folds.
+    make : callable
+        Trains on some of them, from weights that saw none, and returns the variable.
+    seed : int
+        Of the folds.
+    """
+
+    frames: Dataset
+    make: Callable[[Dataset], UncertaintyCV]
+    seed: int
+
+
+def trains_folds(held_out: int, given: CalibrationConfig) -> bool:
+    """Return whether a round trains folds: asked for, and too few frames are held out."""
+    return given.method == "cross" and held_out < frames_needed(given.alpha)
+
+
+def calibrate(
+    cv: UncertaintyCV, held_out: Dataset, config: CampaignConfig, folds: Folds | None = None
+) -> Calibration:
+    """Calibrate by the method of the configuration.
+
+    Raises
+    ------
+    CampaignError
+        If the frames do not suffice for a method that the configuration names; with 'auto' the
+        Gaussian scale is used then.
+    """
+    given, count = config.calibration, len(held_out)
+    frames = f"{count} held-out frames"
     if given.method == "none":
         return Calibration(None, "none asked for")
+    try:
+        if trains_folds(count, given) and folds is not None:
+            cross = CrossConformalCalibrator(given.alpha, folds=given.folds, seed=folds.seed)
+            cross.fit_folds(folds.make, folds.frames)
+            note = f"cross, {given.folds} folds of {len(folds.frames)} frames, alpha {given.alpha}"
+            return Calibration(cross, note)
+        if given.method != "auto":
+            calibrator = make_calibrator(given).fit(cv, held_out)
+            return Calibration(calibrator, _note(calibrator, frames, given.alpha))
+    except CalibrationError as error:
+        raise CampaignError(
+            f"the campaign cannot calibrate by {given.method}: {error}; or set calibration.method "
+            "to auto, which uses the Gaussian scale until there are enough frames"
+        ) from error
+    return _automatic(cv, held_out, given.alpha)
+
+
+def _automatic(cv: UncertaintyCV, held_out: Dataset, alpha: float) -> Calibration:
     if len(held_out) == 0:
         return Calibration(None, "none: no frame is held out for it")
     frames = f"{len(held_out)} held-out frames"
-    if given.method == "gaussian":
-        return Calibration(GaussianCalibrator().fit(cv, held_out), f"gaussian, {frames}")
-    try:
-        conformal_rank(len(held_out), given.alpha)
-    except CalibrationError:
-        note = f"gaussian, {frames}: too few for conformal at alpha {given.alpha}"
+    if len(held_out) < frames_needed(alpha):
+        note = f"gaussian, {frames}: too few for conformal at alpha {alpha}"
         return Calibration(GaussianCalibrator().fit(cv, held_out), note)
-    calibrator = ConformalCalibrator(given.alpha).fit(cv, held_out)
-    return Calibration(calibrator, f"conformal, {frames}, alpha {given.alpha}")
+    conformal = ConformalCalibrator(alpha).fit(cv, held_out)
+    return Calibration(conformal, _note(conformal, frames, alpha))
+
+
+def make_calibrator(given: CalibrationConfig) -> Calibrator:
+    """Return the calibrator of a section, for held-out frames, not fitted."""
+    made: dict[str, Callable[[], Calibrator]] = {
+        "conformal": lambda: ConformalCalibrator(given.alpha),
+        "cross": lambda: ConformalCalibrator(given.alpha),
+        "element": lambda: ElementConformalCalibrator(given.alpha),
+        "gaussian": GaussianCalibrator,
+        "log_linear": LogLinearCalibrator,
+        "monotone": MonotoneCalibrator,
+    }
+    return made[given.method]()
+
+
+def _note(calibrator: Calibrator, frames: str, alpha: float) -> str:
+    bound = calibrator.method in ("conformal", "element")
+    return f"{calibrator.method}, {frames}" + (f", alpha {alpha}" if bound else "")
+
+
+def check_drift(cv: UncertaintyCV, labelled: Dataset) -> Drift | None:
+    """Compare new labels with the calibration of the variable that chose them.
+
+    None where there is nothing to compare.
+    """
+    if cv.calibrator is None or len(labelled) == 0:
+        return None
+    return drift(cv, labelled)
 
 
 def assign_splits(

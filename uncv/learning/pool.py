@@ -25,7 +25,7 @@ def choose_frames(
     """
     scores = pool.info.get("uncertainty")
     if scores is None and method == "top_u":
-        scores = cv.evaluate(pool).uncertainty
+        scores = cv.predict(pool).uncertainty
     known = None if labelled is None else frame_features(cv, labelled)
     return select(frame_features(cv, pool), known, size, method, scores=scores, seed=seed)
 

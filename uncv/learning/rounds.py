@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncv.analysis import coverage, dihedrals
+from uncv.calibration import ScaleCalibrator
 from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset, concatenate
-from uncv.errors import CampaignError
+from uncv.errors import CalibrationWarning, CampaignError
 from uncv.io import read, write
 from uncv.journal import replace_file
-from uncv.learning.calibration import SPLITS, assign_splits, calibrate
+from uncv.learning.calibration import (
+    SPLITS,
+    Calibration,
+    Folds,
+    assign_splits,
+    calibrate,
+    check_drift,
+    trains_folds,
+)
 from uncv.learning.directory import RunDirectory, regular
 from uncv.learning.pool import choose_frames
 from uncv.learning.setup import (
@@ -27,14 +38,12 @@ from uncv.learning.setup import (
     sample_settings,
     seed_of,
     stop_rules,
-    train_settings,
     viability_rules,
 )
+from uncv.learning.trainer import Trainer
 from uncv.models import AniPotential
 from uncv.oracles import labelled_part
 from uncv.sampling import sample
-from uncv.training import train
-from uncv.uncertainty import EnsembleUncertainty
 
 ATTEMPTS = 4
 """How often a round chooses again for labels that failed."""
@@ -47,6 +56,13 @@ _STOP_KINDS = {
 }
 Report = Callable[[str, float], None]
 """Told the stage and how much of it is done (0 to 1); may raise to end the campaign there."""
+
+
+class Trained(NamedTuple):
+    """What a round trained, not calibrated yet, and how it is calibrated."""
+
+    cv: UncertaintyCV
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -81,30 +97,32 @@ class Round:
         begun = time.monotonic()
         labelled = self._labelled()
         parts = {s: labelled[np.flatnonzero(labelled.info["split"] == s)] for s in SPLITS}
-        start = self._previous_potential()
-        settings = train_settings(self.config, warm=start is not None)
-        potential = train(
-            parts["train"],
-            settings,
-            seed=seed_of(self.config, self.number, "train"),
-            start=start,
-            validation=parts["valid"] if len(parts["valid"]) else None,
-            progress=lambda epoch: self.report("train", epoch.epoch / settings.epochs),
-        )
-        uncertainty = EnsembleUncertainty(of=self.config.uncertainty.of)
-        uncertainty.fit(potential, parts["train"])
-        cv = UncertaintyCV(potential, uncertainty, reduce=self.config.uncertainty.reduce)
-        found = calibrate(cv, parts["calibration"], self.config)
+        found = self._train(labelled, parts)
+        cv, calibrator = found.cv, found.calibration.calibrator
         self.directory.record(
             "trained",
             self.number,
             seconds=round(time.monotonic() - begun, 2),
             fingerprint=cv.fingerprint,
             frames={s: len(parts[s]) for s in SPLITS},
-            calibration=found.note,
-            factor=None if found.calibrator is None else found.calibrator.factor,
+            calibration=found.calibration.note,
+            factor=calibrator.factor if isinstance(calibrator, ScaleCalibrator) else None,
         )
-        return self.directory.save_model(path, cv.calibrated(found.calibrator))
+        return self.directory.save_model(path, cv.calibrated(calibrator))
+
+    def _train(self, labelled: Dataset, parts: dict[str, Dataset]) -> Trained:
+        given, held_out = self.config.calibration, parts["calibration"]
+        trainer = Trainer(
+            self.config,
+            self.number,
+            parts["valid"],
+            1 + (given.folds if trains_folds(len(held_out), given) else 0),
+            lambda share: self.report("train", share),
+        )
+        cv = trainer.model(parts["train"], self._previous_potential())
+        every = labelled[np.flatnonzero(labelled.info["split"] != "valid")]
+        folds = Folds(every, trainer.fold, seed_of(self.config, self.number, "fold"))
+        return Trained(cv, calibrate(cv, held_out, self.config, folds))
 
     def sample(self, cv: UncertaintyCV) -> Dataset:
         """Run the walkers, or read the frames of the run."""
@@ -220,6 +238,7 @@ class Round:
             walker=tried.info["walker"].tolist(),
             step=tried.info["step"].tolist(),
         )
+        self._check_calibration(cv, labelled_part(tried))
         self._keep(tried)
 
     def label(self, frames: Dataset) -> None:
@@ -233,6 +252,15 @@ class Round:
         answer = self.setup.oracle.label(frames)
         self._check_labels(answer, everything=True)
         self._keep(answer)
+
+    def _check_calibration(self, cv: UncertaintyCV, labelled: Dataset) -> None:
+        """Warn where the new labels do not fit the calibration of the model that chose them."""
+        found = check_drift(cv, labelled)
+        if found is None:
+            return
+        if found.drifted:
+            warnings.warn(f"round {self.number}: {found.message}", CalibrationWarning, stacklevel=2)
+        self.directory.record("calibration_checked", self.number, **found._asdict())
 
     def _check_labels(self, answer: Dataset, *, everything: bool) -> int:
         """Return how many labels are good, refusing an oracle that fails for everything."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from uncv.analysis import ALANINE_PHI_PSI
 from uncv.bias import AdaptiveBias, LinearBias
 from uncv.config import BiasConfig, CampaignConfig, SystemConfig
+from uncv.config_uncertainty import UncertaintyConfig
 from uncv.data import Dataset
 from uncv.errors import ConfigError
 from uncv.oracles import OpenMMForceField
@@ -18,13 +19,14 @@ from uncv.sampling import SampleSettings
 from uncv.stopping import StopRules
 from uncv.structures import alanine_dipeptide
 from uncv.training import TrainSettings
+from uncv.uncertainty import UncertaintyBase, by_name
 from uncv.units import ANGSTROM_IN_NM
 
 if TYPE_CHECKING:
     from openmm.app import Topology
 
 SHIPPED = "alanine_dipeptide"
-_PURPOSES = ("start", "train", "sample", "select", "split")
+_PURPOSES = ("start", "train", "sample", "select", "split", "fold")
 
 
 class Setup(NamedTuple):
@@ -130,6 +132,28 @@ def displaced_starts(config: CampaignConfig, start: Dataset) -> Dataset:
     return Dataset(frames.numbers, frames.positions + noise, cell=frames.cell, pbc=frames.pbc)
 
 
+_FAMILY_OF_KIND = {
+    "ensemble": "EnsembleUncertainty",
+    "gradient": "GradientUncertainty",
+    "gmm": "GMMUncertainty",
+    "mean_variance": "MVEUncertainty",
+    "evidential": "EvidentialUncertainty",
+}
+
+
+def make_uncertainty(given: UncertaintyConfig) -> UncertaintyBase:
+    """Return the uncertainty of a section, not fitted."""
+    options = given.model_dump(exclude={"kind", "reduce", "method"})
+    if given.kind == "gradient":
+        options["kind"] = given.method
+    return by_name(_FAMILY_OF_KIND[given.kind], options)
+
+
+def head_of(given: UncertaintyConfig) -> Literal["", "mean_variance", "evidential"]:
+    """Return the head that a potential must be trained with for an uncertainty, '' for none."""
+    return given.kind if given.kind in ("mean_variance", "evidential") else ""
+
+
 def train_settings(config: CampaignConfig, *, warm: bool) -> TrainSettings:
     """Return how a round trains: at length from scratch, shortly from the previous round."""
     given = config.potential
@@ -143,6 +167,7 @@ def train_settings(config: CampaignConfig, *, warm: bool) -> TrainSettings:
         "energy_weight": given.energy_weight,
         "force_weight": given.force_weight,
         "subset_fraction": given.subset_share,
+        "head": head_of(config.uncertainty),
     }
     return TrainSettings(**{key: value for key, value in options.items() if value is not None})
 

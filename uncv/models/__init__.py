@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, overload
 
 from uncv.models.ani import AniPotential, AniSettings
+from uncv.models.mace import load_mace
+from uncv.models.module import ModulePotential
 from uncv.models.pretrained import load_ani1x
 from uncv.models.storage import load_file_potential
 
-__all__ = ["AniPotential", "AniSettings", "load_potential"]
+__all__ = ["AniPotential", "AniSettings", "ModulePotential", "load_mace", "load_potential"]
 
 
-def load_potential(name: str | Path) -> AniPotential:
+@overload
+def load_potential(name: Literal["ani1x"]) -> AniPotential: ...
+@overload
+def load_potential(name: str | Path) -> AniPotential | ModulePotential: ...
+def load_potential(name: str | Path) -> AniPotential | ModulePotential:
     """Load a potential by name or from a file.
 
     Parameters
     ----------
     name : str or Path
-        'ani1x' (the pretrained eight members), or a file written by `AniPotential.save`.
+        'ani1x' (the pretrained eight members), or a file written by the ``save`` of a potential.
+        Models of MACE are read by `load_mace`, other torch modules by `ModulePotential`.
 
     Raises
     ------

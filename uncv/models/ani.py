@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from ase.data import chemical_symbols
@@ -17,16 +17,17 @@ from torch import Tensor, nn
 
 from uncv.data import Batch, Dataset
 from uncv.errors import ElementError
+from uncv.groups import AtomGroups, FixedGroups, group_atoms, ungroup_members
+from uncv.heads import HEADS
 from uncv.models.aev import Aev, AevSettings, Graph
+from uncv.models.ani_readout import AniReadout, ScriptableAni
 from uncv.models.derivatives import evaluate_in_chunks, member_gradients
 from uncv.models.descriptor import KernelDescriptor
-from uncv.models.files import write_file
+from uncv.models.files import POTENTIAL_FORMAT, POTENTIAL_VERSION, write_file
 from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
+from uncv.models.tape_pass import NetworkStack, tape_pass
 from uncv.protocols import Evaluation, MemberOutput
-
-POTENTIAL_FORMAT = "uncv-potential"
-POTENTIAL_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class AniSettings:
         Factor from the output of the networks to eV.
     aev : AevSettings
         Constants of the descriptor.
+    head : str
+        What the networks give beside the energy: '' (nothing), 'mean_variance' or 'evidential'.
     """
 
     elements: tuple[int, ...]
@@ -58,6 +61,7 @@ class AniSettings:
     reference_energies: tuple[float, ...] = ()
     scale: float = 1.0
     aev: AevSettings = field(default_factory=AevSettings)
+    head: str = ""
 
     def __post_init__(self) -> None:
         if len(set(self.elements)) != len(self.elements) or not self.elements:
@@ -69,6 +73,8 @@ class AniSettings:
             )
         if self.members < 1:
             raise ValueError(f"members is {self.members}; expected at least 1")
+        if self.head not in HEADS:
+            raise ValueError(f"head {self.head!r} is unknown; expected one of {tuple(HEADS)}")
         if not self.reference_energies:
             object.__setattr__(self, "reference_energies", (0.0,) * len(self.elements))
 
@@ -80,18 +86,15 @@ class Prepared(NamedTuple):
     ----------
     graph : Graph
         Neighbours.
-    rows : list of torch.Tensor
-        Atoms of each element, as indices into the F·A atoms.
-    back : torch.Tensor
-        Place (F·A,) of each atom in the list of all elements' atoms; padding points past its end.
+    groups : AtomGroups
+        Atoms of each element.
     """
 
     graph: Graph
-    rows: list[Tensor]
-    back: Tensor
+    groups: AtomGroups
 
 
-class AniPotential(nn.Module):
+class AniPotential(AniReadout):
     """An ensemble of ANI-type potentials; see `AniSettings`.
 
     Calling it with a `Batch` gives a `MemberOutput`; `evaluate` takes a `Dataset`.
@@ -100,14 +103,15 @@ class AniPotential(nn.Module):
     species_table: Tensor
 
     def __init__(self, settings: AniSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.scale = settings.scale
-        self.aev = Aev(len(settings.elements), settings.aev)
-        self.networks = nn.ModuleList(
-            ElementNetwork(settings.members, self.aev.width, hidden, settings.activation)
+        aev = Aev(len(settings.elements), settings.aev)
+        outputs = 1 + HEADS[settings.head]
+        networks = nn.ModuleList(
+            ElementNetwork(settings.members, aev.width, hidden, settings.activation, outputs)
             for hidden in settings.hidden
         )
+        super().__init__(aev, networks, settings.scale)
+        self._stacked: NetworkStack | None = None
+        self.settings = settings
         table = torch.full((119,), -2, dtype=torch.int64)
         table[0] = -1
         for index, number in enumerate(settings.elements):
@@ -129,6 +133,22 @@ class AniPotential(nn.Module):
     def cutoff(self) -> float:
         """Radial cutoff in Å."""
         return self.settings.aev.radial_cutoff
+
+    @property
+    def head(self) -> str:
+        """What the networks give beside the energy: '', 'mean_variance' or 'evidential'."""
+        return self.settings.head
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What it can give beside energies and features."""
+        always = ("member_forces", "last_layer", "layers")
+        return (*always, "heads") if self.settings.head else always
+
+    @property
+    def smooth(self) -> bool:
+        """Whether its networks have continuous second derivatives."""
+        return self.settings.activation == "silu"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -154,6 +174,7 @@ class AniPotential(nn.Module):
             "activation": s.activation,
             "reference_energies": list(s.reference_energies),
             "scale": s.scale,
+            **({"head": s.head} if s.head else {}),
             "aev": s.aev.to_dict(),
         }
 
@@ -171,6 +192,7 @@ class AniPotential(nn.Module):
                 activation=metadata["activation"],
                 reference_energies=tuple(metadata["reference_energies"]),
                 scale=metadata["scale"],
+                head=metadata.get("head", ""),
                 aev=AevSettings(**aev),
             )
         )
@@ -194,24 +216,13 @@ class AniPotential(nn.Module):
         return species
 
     def prepare(self, batch: Batch, skin: float = 0.0) -> Prepared:
-        """Return neighbours and rows of a batch, valid until an atom has moved by skin/2 (Å)."""
+        """Return neighbours and groups of a batch, valid until an atom has moved by skin/2 (Å)."""
         species = self.species(batch.numbers)
-        return self.arrange(species, batch.positions, batch.cell, batch.pbc, skin)
-
-    def arrange(
-        self, species: Tensor, positions: Tensor, cell: Tensor, pbc: Tensor, skin: float
-    ) -> Prepared:
-        """Return the same from species indices."""
-        graph = self.aev.graph(species, positions, cell, pbc, skin)
-        flat = species.reshape(-1)
-        rows = [(flat == index).nonzero().squeeze(1) for index in range(len(self.networks))]
-        order = torch.cat(rows)
-        back = torch.full_like(flat, order.shape[0])
-        back[order] = torch.arange(order.shape[0], device=flat.device)
-        return Prepared(graph, rows, back)
+        graph = self.aev.graph(species, batch.positions, batch.cell, batch.pbc, skin)
+        return Prepared(graph, group_atoms(batch.numbers, self.elements))
 
     def forward(
-        self, batch: Batch, prepared: Prepared | None = None, *, member_forces: bool = False
+        self, batch: Batch, prepared: Prepared | None = None, *, extra: str = ""
     ) -> MemberOutput:
         """Return energies and features of a batch, differentiable in its positions and cell.
 
@@ -222,25 +233,39 @@ class AniPotential(nn.Module):
             prepared = self.prepare(batch)
         positions, cell = batch.positions.to(self.dtype), batch.cell.to(self.dtype)
         vectors = pair_vectors(positions, cell, prepared.graph.pairs)
-        if member_forces:  # to be differentiated twice more: plain torch throughout
+        if extra == "member_forces":  # to be differentiated twice more: plain torch throughout
             described = self.aev(vectors, prepared.graph)
         else:
             described = KernelDescriptor.apply(vectors, self.aev, prepared.graph)
-        atomic = self.atomic_energies(described, prepared.rows, prepared.back)
-        frames, atoms = batch.numbers.shape
-        atomic = atomic.view(-1, frames, atoms)
-        energies = atomic.sum(dim=2)
-        forces = member_gradients(energies, batch.positions) if member_forces else None
-        return MemberOutput(energies, atomic, described.view(frames, atoms, -1), forces)
+        stack = self._stack() if extra == "layers" else None
+        if stack is not None:
+            return self._read_tape(described, prepared.groups, stack)
+        output = self.read(described, prepared.groups, extra)
+        if extra != "member_forces":
+            return output
+        return output._replace(member_forces=member_gradients(output.energies, batch.positions))
 
-    def atomic_energies(self, described: Tensor, rows: list[Tensor], back: Tensor) -> Tensor:
-        """Return the energies of all atoms (M, F·A), float64, eV, from their descriptors."""
-        parts = [
-            network(described.index_select(0, row))
-            for network, row in zip(self.networks, rows, strict=True)
-        ]
-        parts.append(described.new_zeros((parts[0].shape[0], 1)))  # where padding points to
-        return torch.cat(parts, dim=1).index_select(1, back).to(torch.float64) * self.scale
+    def _stack(self) -> NetworkStack | None:
+        """Return the networks as one stack, or None where they cannot be or are being trained."""
+        if self._stacked is None or not self._stacked.is_current():
+            networks = cast("list[ElementNetwork]", list(self.networks))
+            self._stacked = NetworkStack(networks) if NetworkStack.fits(networks) else None
+        return None if self._stacked is None or self._stacked.trained else self._stacked
+
+    def _read_tape(
+        self, described: Tensor, groups: AtomGroups, stack: NetworkStack
+    ) -> MemberOutput:
+        """Return what `read` returns for 'layers', in less time."""
+        counts = [len(row) for row in groups.rows]
+        x = described.index_select(0, torch.cat(groups.rows))
+        outputs, tape = tape_pass(stack, x, counts, self.scale)
+        said = ungroup_members([outputs], groups).select(3, 0)
+        return self.answer(said, described, groups, None, tape, None)
+
+    def scriptable(self, numbers: Tensor, pbc: bool, extra: str) -> nn.Module:
+        """Return a module that TorchScript can compile; see `Potential`."""
+        groups = FixedGroups(numbers, self.elements)
+        return ScriptableAni(self, groups, self.species(numbers), pbc=pbc, extra=extra)
 
     def reference_energies(self, numbers: Tensor) -> Tensor:
         """Return the sum of atomic reference energies of each frame (F,), float64, eV."""
@@ -266,6 +291,32 @@ class AniPotential(nn.Module):
             If the potential does not know an element.
         """
         return evaluate_in_chunks(self, data, member_forces=member_forces)
+
+    def member(self, index: int) -> AniPotential:
+        """Return one member as a potential of its own.
+
+        Parameters
+        ----------
+        index : int
+            From 0 to M − 1.
+
+        Raises
+        ------
+        IndexError
+            If there is no such member.
+        """
+        if not 0 <= index < self.members:
+            raise IndexError(
+                f"member {index} was asked for, but the members are 0 to {self.members - 1}"
+            )
+        alone = AniPotential(replace(self.settings, members=1)).to(self.dtype)
+        own = dict(alone.named_parameters())
+        with torch.no_grad():
+            for name, value in self.named_parameters():
+                # The members are the first axis, save where one product serves them all.
+                axis = value.dim() - 2 if name.endswith("first.weight") else 0
+                own[name].copy_(value.narrow(axis, index, 1))
+        return alone.requires_grad_(False)
 
     def packed(self) -> dict[str, Any]:
         """Return settings and weights as plain values and tensors."""

@@ -95,7 +95,7 @@ def evaluate_in_chunks(
 def _evaluate(potential: Potential, data: Dataset, member_forces: bool) -> Evaluation:
     strain = bool(data.pbc.all())
     strained = differentiable(data.to_batch(), strain=strain)
-    out = potential(strained.batch, member_forces=member_forces)
+    out = potential(strained.batch, extra="member_forces" if member_forces else "")
     totals = out.energies + potential.reference_energies(strained.batch.numbers)
     per_member = None if out.member_forces is None else out.member_forces.detach().numpy()
     gradients = torch.autograd.grad(out.energies.mean(dim=0).sum(), strained.leaves)

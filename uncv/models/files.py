@@ -9,6 +9,10 @@ import torch
 
 from uncv.errors import FileFormatError
 
+POTENTIAL_FORMAT = "uncv-potential"
+POTENTIAL_VERSION = 1
+"""Of files that hold a potential of any architecture."""
+
 
 def write_file(path: str | Path, kind: str, version: int, content: dict[str, Any]) -> None:
     """Write plain values and tensors to a file that appears whole or not at all.

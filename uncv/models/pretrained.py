@@ -16,7 +16,7 @@ import torch
 from uncv.errors import DependencyError
 from uncv.models.aev import AevSettings
 from uncv.models.ani import AniPotential, AniSettings
-from uncv.models.storage import unpack
+from uncv.models.storage import unpack_ani
 from uncv.units import HARTREE_IN_EV
 
 ANI1X_ELEMENTS = (1, 6, 7, 8)
@@ -25,7 +25,7 @@ ANI1X_MEMBERS = 8
 
 def load_ani1x() -> AniPotential:
     """Return the eight members of ANI-1x (ωB97X/6-31G(d); H, C, N, O)."""
-    return unpack(_read_ani1x().packed(), "ani1x")
+    return unpack_ani(_read_ani1x().packed())
 
 
 @lru_cache(maxsize=1)

@@ -14,10 +14,11 @@ from uncv.errors import ConfigError, OracleError
 
 
 class Labels(NamedTuple):
-    """Reference values of one frame: energy in eV, forces (A, 3) in eV/Å."""
+    """Reference values of one frame: energy in eV, forces (A, 3) in eV/Å, stress in eV/Å^3."""
 
     energy: float
     forces: NDArray[np.float64]
+    stress: NDArray[np.float64] | None = None
 
 
 def labelled_part(answer: Dataset) -> Dataset:
@@ -63,19 +64,24 @@ class FrameOracle(ABC):
         Returns
         -------
         Dataset
-            The same frames with energy (eV), forces (eV/Å; 0 on padding) and the columns
-            ``label_error`` ('' where all went well) and ``level_of_theory``.
+            The same frames with energy (eV), forces (eV/Å; 0 on padding), stress (eV/Å^3) where
+            the oracle gives one, and the columns ``label_error`` ('' where all went well) and
+            ``level_of_theory``.
         """
         energy = np.full(len(frames), np.nan)
         forces = np.full(frames.positions.shape, np.nan)
+        stress = np.full(frames.cell.shape, np.nan)
         errors = []
         for i in range(len(frames)):
             try:
-                energy[i], forces[i] = self._checked(frames[i])
+                labels = self._checked(frames[i])
+                energy[i], forces[i] = labels.energy, labels.forces
+                stress[i] = np.nan if labels.stress is None else labels.stress
                 errors.append("")
             except Exception as error:  # noqa: BLE001 - recorded with the frame, which is set apart
                 errors.append(f"{type(error).__name__}: {error}")
-        labelled = replace(frames, energy=energy, forces=forces, stress=None)
+        known = None if np.isnan(stress).all() else stress
+        labelled = replace(frames, energy=energy, forces=forces, stress=known)
         return labelled.with_info(
             label_error=np.array(errors, dtype=str),
             level_of_theory=np.full(len(frames), self.level_of_theory),
@@ -83,7 +89,7 @@ class FrameOracle(ABC):
 
     def _checked(self, frame: Dataset) -> Labels:
         atoms = int(frame.frame_atoms[0])
-        energy, forces = self.compute(frame)
+        energy, forces, stress = self.compute(frame)
         if not (np.isfinite(energy) and np.isfinite(forces[:atoms]).all()):
             raise OracleError("the energy or a force is NaN or infinite; the frame is set apart")
         largest = float(np.linalg.norm(forces[:atoms], axis=1).max())
@@ -93,4 +99,4 @@ class FrameOracle(ABC):
             )
         padded = np.zeros(frame.positions.shape[1:])
         padded[:atoms] = forces[:atoms]
-        return Labels(float(energy), padded)
+        return Labels(float(energy), padded, stress)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uncv.data import Dataset
+from uncv.structures.quartz import alpha_quartz
 from uncv.units import ANGSTROM_IN_NM
 
 if TYPE_CHECKING:
     from openmm.app import Topology
+
+__all__ = ["alanine_dipeptide", "alpha_quartz"]
 
 
 def alanine_dipeptide() -> tuple[Topology, Dataset]:

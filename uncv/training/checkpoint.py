@@ -37,6 +37,7 @@ def save_checkpoint(path: Path, identity: str, training: Training, history: list
         "identity": identity,
         "epoch": training.epoch,
         "stale": training.stale,
+        "warming_up": training.warming_up,
         "history": [tuple(entry) for entry in history],
         "optimiser": training.optimiser.state(),
     }
@@ -62,6 +63,8 @@ def resume(path: Path, identity: str, training: Training) -> list[EpochLog]:
             "expected the same run; delete it, or name another file"
         )
     training.epoch, training.stale = content["epoch"], content["stale"]
+    if not content["warming_up"]:
+        training.learn_heads()
     training.optimiser.restore(content["optimiser"])
     return [EpochLog(*entry) for entry in content["history"]]
 

@@ -24,11 +24,14 @@ class Prediction(NamedTuple):
         (M, N, 3) in eV/Å.
     stress : torch.Tensor
         (M, B, 6 or 0) in eV/Å³, Voigt's order.
+    raw : torch.Tensor
+        What the networks give beside the energy (M, N, K); see `uncv.heads`.
     """
 
     energies: Tensor
     forces: Tensor
     stress: Tensor
+    raw: Tensor
 
 
 class SquaredErrors(NamedTuple):
@@ -45,22 +48,28 @@ class SquaredErrors(NamedTuple):
 def predict(
     networks: Networks, scale: float, frames: LabelledFrames, batch: FrameBatch
 ) -> Prediction:
-    """Return energies, forces and stress, differentiable by the weights."""
+    """Return energies, forces, stress and heads, differentiable by the weights."""
     if not (frames.forces or frames.strain):
         atomic = _energies_alone(networks, batch)
         nothing = atomic.new_zeros((*atomic.shape, 3))
-        return Prediction(_of_frames(atomic, batch) * scale, nothing, nothing[:, :0, :0])
-    atomic, slopes = NetworkPass.apply(networks, batch.inputs, batch.rows, *weights_of(networks))
-    energies = _of_frames(atomic, batch)
+        energies = _of_frames(atomic, batch) * scale
+        return Prediction(energies, nothing, nothing[:, :0, :0], nothing[:, :, :0])
+    outputs, slopes = NetworkPass.apply(networks, batch.inputs, batch.rows, *weights_of(networks))
+    energies = _of_frames(outputs.select(2, 0), batch)
     gradients, strains = frames.gradients(batch, slopes)
     stress = strains * (scale / batch.volumes[:, None])
-    return Prediction(energies * scale, gradients * -scale, stress)
+    return Prediction(energies * scale, gradients * -scale, stress, outputs[:, :, 1:])
 
 
 def _of_frames(atomic: Tensor, batch: FrameBatch) -> Tensor:
     """Return the sum over each frame's atoms (M, B) of values (M, N)."""
     zeros = atomic.new_zeros((len(atomic), len(batch.ids)))
     return zeros.index_add(1, batch.frame, atomic)
+
+
+def mean_of_frames(atoms: Tensor, batch: FrameBatch) -> Tensor:
+    """Return the mean over each frame's atoms (M, B) of values (M, N), 0 without force labels."""
+    return _of_frames(atoms, batch) / batch.counts.to(atoms.dtype) * batch.labels.has_forces
 
 
 def _energies_alone(networks: Networks, batch: FrameBatch) -> Tensor:
@@ -73,8 +82,7 @@ def squared_errors(prediction: Prediction, batch: FrameBatch) -> SquaredErrors:
     """Return the errors of each member and frame."""
     labels, counts = batch.labels, batch.counts.to(prediction.energies.dtype)
     energy = ((prediction.energies - labels.energy) / counts).square() * labels.has_energy
-    atoms = (prediction.forces - labels.forces).square().mean(dim=2)
-    forces = torch.zeros_like(energy).index_add(1, batch.frame, atoms) / counts * labels.has_forces
+    forces = mean_of_frames((prediction.forces - labels.forces).square().mean(dim=2), batch)
     if prediction.stress.shape[2] == 0:
         return SquaredErrors(energy, forces, torch.zeros_like(energy))
     stress = (prediction.stress - labels.stress).square().mean(dim=2) * labels.has_stress

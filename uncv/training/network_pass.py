@@ -1,10 +1,11 @@
-"""Atomic energies and their slopes, with the derivative by the weights written out.
+"""Outputs of the networks and slopes of the energy, with the derivative by the weights written out.
 
 Training needs E, g = ∂E/∂descriptor, and the gradient of a loss of both by the weights. Autograd
 takes some sixty small operations an element for it; written out they are a third, which is what a
 step of a small molecule costs. With a_l = σ(z_l), z_l = a_(l-1) W_l + b_l for layers l = 1 ... L,
 output W_(L+1), the slope is g = δ_1 W_1ᵀ, δ_l = t_l ∘ σ'(z_l), t_l = δ_(l+1) W_(l+1)ᵀ,
-t_L = W_(L+1)ᵀ. The backward pass goes up that chain, then down that of the values.
+t_L = W_(L+1)ᵀ. The backward pass goes up that chain, then down that of the values. A head is one
+more product with a_L and has no slopes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class _Layer(NamedTuple):
 
 
 class NetworkPass(torch.autograd.Function):
-    """Atomic energies (M, N) and slopes (M, N, D) of the atoms of all elements.
+    """Outputs (M, N, 1 + K) and slopes of the energy (M, N, D) of the atoms of all elements.
 
     ``NetworkPass.apply(networks, inputs, rows, *weights)`` with the centred descriptors (n_e, D) of
     each element, the rows (n_e,) they have among the N atoms, and the weights of all networks as
@@ -43,9 +44,9 @@ class NetworkPass(torch.autograd.Function):
         rows: list[Tensor],
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return energies and slopes."""
+        """Return outputs and slopes."""
         members, atoms = weights[0].shape[1], sum(len(r) for r in rows)
-        values = inputs[0].new_empty((members, atoms))
+        values = inputs[0].new_empty((members, atoms, networks[0].outputs))
         slopes = inputs[0].new_empty((members, atoms, inputs[0].shape[1]))
         ctx.kept = []
         ctx.inputs, ctx.rows, ctx.weights = inputs, rows, _by_network(networks, weights)
@@ -67,11 +68,11 @@ class NetworkPass(torch.autograd.Function):
 
 
 def weights_of(networks: list[ElementNetwork]) -> list[Tensor]:
-    """Return weight and bias of each layer, from the first to the output, element by element."""
+    """Return weight and bias of each layer, from the first to output and head, by element."""
     return [
         tensor
         for network in networks
-        for layer in (network.first, *network.rest)
+        for layer in (network.first, *network.rest, *network.head)
         for tensor in (layer.weight, layer.bias)
     ]
 
@@ -79,7 +80,7 @@ def weights_of(networks: list[ElementNetwork]) -> list[Tensor]:
 def _by_network(networks: list[ElementNetwork], weights: tuple[Tensor, ...]) -> list[list[Tensor]]:
     parts, begin = [], 0
     for network in networks:
-        number = 2 * (1 + len(network.rest))
+        number = 2 * (1 + len(network.rest) + len(network.head))
         parts.append(list(weights[begin : begin + number]))
         begin += number
     return parts
@@ -89,20 +90,23 @@ def _forward(
     network: ElementNetwork, x: Tensor, weights: list[Tensor]
 ) -> tuple[Tensor, Tensor, list[_Layer]]:
     first, bias = weights[:2]
+    end = 2 * (1 + len(network.rest))
     z = torch.addmm(bias.flatten(), x, first.flatten(1)).unflatten(1, bias.shape).transpose(0, 1)
     up = []
-    for weight, bias in zip(weights[2::2], weights[3::2], strict=True):
+    for weight, bias in zip(weights[2:end:2], weights[3:end:2], strict=True):
         up.append(_activate(z, smooth=network.smooth))
         z = torch.baddbmm(bias, up[-1][0], weight)
     layers: list[_Layer] = []
-    t = weights[-2].transpose(1, 2)
+    t = weights[end - 2].transpose(1, 2)
     for depth in reversed(range(len(up))):
         activated, slope, curvature = up[depth]
         layers.insert(0, _Layer(activated, slope, curvature, t, t * slope))
         if depth > 0:
             t = torch.bmm(layers[0].delta, weights[2 * depth].transpose(1, 2))
     slopes = torch.bmm(layers[0].delta, first.permute(1, 2, 0))
-    return z.squeeze(2), slopes, layers
+    for weight, bias in zip(weights[end::2], weights[end + 1 :: 2], strict=True):
+        z = torch.cat([z, torch.baddbmm(bias, up[-1][0], weight)], dim=2)
+    return z, slopes, layers
 
 
 def _backward(
@@ -118,13 +122,17 @@ def _backward(
             gradients[2 * depth + 2] = torch.bmm(t_bar.transpose(1, 2), layers[depth + 1].delta)
             delta_bar = torch.bmm(t_bar, weights[2 * depth + 2])
         else:
-            gradients[-2] = t_bar.sum(dim=1).unsqueeze(2)
-    z_bar = value_bar.unsqueeze(2)
+            gradients[2 * depth + 2] = t_bar.sum(dim=1).unsqueeze(2)
+    z_bar, head_bar = value_bar[:, :, :1], value_bar[:, :, 1:]
     for depth in reversed(range(len(layers))):
         upper = 2 * depth + 2
         gradients[upper].baddbmm_(layers[depth].activated.transpose(1, 2), z_bar)
         gradients[upper + 1] = z_bar.sum(dim=1, keepdim=True)
         down = torch.matmul(z_bar, weights[upper].transpose(1, 2))
+        if depth == len(layers) - 1 and head_bar.shape[2] > 0:
+            gradients[-2] = torch.bmm(layers[depth].activated.transpose(1, 2), head_bar)
+            gradients[-1] = head_bar.sum(dim=1, keepdim=True)
+            down += torch.bmm(head_bar, weights[-2].transpose(1, 2))
         z_bar = bent[depth].addcmul_(down, layers[depth].slope)
     gradients[1] = z_bar.sum(dim=1)
     flat = z_bar.transpose(0, 1).flatten(1)

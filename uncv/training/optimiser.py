@@ -22,6 +22,9 @@ WARM_UP = 20
 """Steps over which the learning rate rises."""
 LAST_RATE = 0.01
 """Learning rate of the last step, in parts of the largest."""
+HEAD = 0.3
+"""Step of a head's weights over that of the others: a quick head soon takes the errors on training
+frames for those on all frames, which are larger."""
 LARGEST_GRADIENT = 10.0
 """Norm to which the gradient of one member is cut."""
 FIRST_LAYER = 0.5
@@ -100,6 +103,10 @@ class Optimiser:
             old.copy_(torch.where(by_member(better, old), new, old))
         return True
 
+    def forget_best(self) -> None:
+        """Take the next losses for the lowest so far, whatever they are."""
+        self.best_loss = torch.full_like(self.best_loss, math.inf)
+
     def keep_last(self) -> None:
         """Keep the averaged weights of all members as they are."""
         for old, new in zip(self.best, self.averaged, strict=True):
@@ -127,15 +134,19 @@ class Optimiser:
 
     def _groups(self, centring: Centring) -> list[dict[str, Any]]:
         """Return the parameters with the factors of their steps."""
-        first = [n.first.weight for n in self.networks]
-        others = [p for n in self.networks for p in n.parameters() if p is not n.first.weight]
-        factors = [FIRST_LAYER / spread for spread in centring.spread.tolist()]
         decay = self.settings.weight_decay
+        factors = [FIRST_LAYER / spread for spread in centring.spread.tolist()]
         groups: list[dict[str, Any]] = [
-            {"params": [p], "factor": f, "weight_decay": decay / f}
-            for p, f in zip(first, factors, strict=True)
+            {"params": [n.first.weight], "factor": f, "weight_decay": decay / f}
+            for n, f in zip(self.networks, factors, strict=True)
         ]
-        return [*groups, {"params": others, "factor": 1.0, "weight_decay": decay}]
+        heads = [p for n in self.networks for p in n.head.parameters()]
+        apart = {id(p) for p in heads} | {id(n.first.weight) for n in self.networks}
+        others = [p for n in self.networks for p in n.parameters() if id(p) not in apart]
+        groups.append({"params": others, "factor": 1.0, "weight_decay": decay})
+        if heads:
+            groups.append({"params": heads, "factor": HEAD, "weight_decay": decay / HEAD})
+        return groups
 
     def _clip(self) -> None:
         gradients = gradients_by_member(self.networks)

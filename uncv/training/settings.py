@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from ase.data import chemical_symbols
 
+from uncv.heads import HEADS
 from uncv.models.networks import ACTIVATIONS
 
 GIGABYTE = 10**9
@@ -21,7 +22,8 @@ class EpochLog(NamedTuple):
     epoch : int
         Number of epochs done, from 1.
     train_loss : float
-        Mean over members and batches of the loss during the epoch.
+        Mean over members and batches of the loss during the epoch; with a head that learns, another
+        loss than before, and perhaps negative.
     energy_rmse : float
         Of the member mean on the validation frames, meV per atom; NaN without energies.
     force_rmse : float
@@ -46,6 +48,12 @@ class TrainSettings:
     the first steps and falls along a cosine, so that few and many epochs work alike. Weights are
     averaged exponentially over the steps, and each member keeps its averaged weights of the epoch
     with its lowest validation loss.
+
+    With a head, networks also learn how far off their forces are. After a warm-up with the loss
+    above, the squared error of the forces gives way to the negative logarithm of their likelihood,
+    over half its mean precision, so that the weights keep their meaning; heads start with the
+    variance of the errors on the validation frames, element by element. From then on each member
+    keeps the weights of its most likely validation forces.
 
     Parameters
     ----------
@@ -80,6 +88,19 @@ class TrainSettings:
     memory_budget : int
         Bytes for descriptor Jacobians kept from epoch to epoch; forces of the frames past it are
         computed from their pairs each time.
+    head : str
+        '' (none), 'mean_variance' (the variance of a force component; for `MVEUncertainty`) or
+        'evidential' (a distribution of its mean and variance; for `EvidentialUncertainty`). A
+        potential to start from keeps its head, or is given one.
+    head_warm_up : float
+        Share of the epochs before a new head learns, in [0, 1); it also ends when the validation
+        loss has not fallen for ``patience`` epochs. Shorter ones give a head that ranks errors
+        better, at a higher price in accuracy.
+    beta_nll : float
+        Of a mean-variance head, in [0, 1]: the likelihood of a force counts variance^beta. With 0,
+        atoms of large errors are neglected; with 1, the forces learn from their squared error.
+    evidential_weight : float
+        Of the regulariser |ΔF| (2ν + α) of an evidential head, Å/eV.
     """
 
     members: int = 4
@@ -98,6 +119,10 @@ class TrainSettings:
     subset_fraction: float = 1.0
     start: Literal["scratch", "ani1x"] = "scratch"
     memory_budget: int = 2 * GIGABYTE
+    head: Literal["", "mean_variance", "evidential"] = ""
+    head_warm_up: float = 0.5
+    beta_nll: float = 0.5
+    evidential_weight: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("members", "epochs", "batch_size", "patience"):
@@ -116,6 +141,7 @@ class TrainSettings:
         if not 0 < self.subset_fraction <= 1:
             raise ValueError(f"subset_fraction is {self.subset_fraction}; expected above 0 to 1")
         self._check_networks()
+        self._check_head()
 
     def _check_networks(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -130,6 +156,21 @@ class TrainSettings:
         widths = [*given.values()] if isinstance(given, Mapping) else [given]
         if any(not w or min(w) < 1 for w in widths):
             raise ValueError(f"hidden is {self.hidden}; expected widths of at least 1")
+
+    def _check_head(self) -> None:
+        if self.head not in HEADS:
+            raise ValueError(f"head {self.head!r} is unknown; expected one of {tuple(HEADS)}")
+        if self.head and self.force_weight == 0:
+            raise ValueError(
+                f"the head {self.head!r} learns the errors of forces but force_weight is 0; "
+                "give a force_weight above 0"
+            )
+        if not 0 <= self.head_warm_up < 1:
+            raise ValueError(f"head_warm_up is {self.head_warm_up}; expected 0 to below 1")
+        if not 0 <= self.beta_nll <= 1:
+            raise ValueError(f"beta_nll is {self.beta_nll}; expected 0 to 1")
+        if not 0 <= self.evidential_weight < float("inf"):
+            raise ValueError(f"evidential_weight is {self.evidential_weight}; expected 0 or more")
 
     def hidden_of(self, number: int) -> tuple[int, ...]:
         """Return the hidden layers of an element by its atomic number."""

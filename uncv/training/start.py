@@ -10,6 +10,7 @@ import torch
 from uncv.data import Dataset, FloatArray
 from uncv.errors import DataError
 from uncv.models import AniPotential, AniSettings, load_potential
+from uncv.training.heads import with_head
 from uncv.training.networks import networks_of, parameters_by_member
 from uncv.training.settings import TrainSettings
 
@@ -20,7 +21,7 @@ SEED_STRIDE = 1_000_003
 def starting_potential(
     data: Dataset, settings: TrainSettings, seed: int, start: AniPotential | None
 ) -> AniPotential:
-    """Return a potential to train, a copy of its own.
+    """Return a potential to train, a copy of its own, with the head that the settings ask for.
 
     Parameters
     ----------
@@ -38,6 +39,12 @@ def starting_potential(
     ElementError
         If the data contain elements that a given or pretrained potential does not know.
     """
+    return with_head(_without_head(data, settings, seed, start), settings.head)
+
+
+def _without_head(
+    data: Dataset, settings: TrainSettings, seed: int, start: AniPotential | None
+) -> AniPotential:
     if start is not None:
         if start.members != settings.members:
             raise ValueError(

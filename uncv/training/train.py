@@ -91,6 +91,7 @@ def train(
         data, validation = _split(data, settings, seed)
     else:
         _check(validation, settings, "validation")
+    _check_head(data, settings)
     potential = starting_potential(data, settings, seed, start)
     identity = run_identity(settings, seed, potential.fingerprint, data, validation)
     frames, centring = _frames(potential, data, validation, settings, seed)
@@ -106,6 +107,8 @@ def train(
     rate = settings.learning_rate or _default_rate(potential, new=new)
     optimiser = Optimiser(networks, centring, settings, rate, steps)
     training = Training(optimiser, frames, scale, seed)
+    if start is not None and start.head:
+        training.learn_heads()
     _run(training, identity, Outputs(checkpoint, log, progress))
     return _finished(potential, optimiser.best, centring, scale)
 
@@ -227,6 +230,14 @@ def _check(data: Dataset, settings: TrainSettings, name: str) -> None:
         raise DataError(
             f"no frame of {name} carries a label that the loss uses "
             f"({', '.join(_used_labels(settings))}); label the frames, or change the weights"
+        )
+
+
+def _check_head(data: Dataset, settings: TrainSettings) -> None:
+    if settings.head and not _finite(data, "forces").any():
+        raise DataError(
+            f"the head {settings.head!r} learns the errors of forces but no training frame has "
+            "forces; label them, or train without a head"
         )
 
 

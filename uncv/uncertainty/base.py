@@ -3,17 +3,19 @@
 from abc import abstractmethod
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from uncv.data import Dataset
 from uncv.errors import FingerprintError, NotFittedError
+from uncv.fitted import FittedModule
+from uncv.groups import AtomGroups
 from uncv.protocols import MemberOutput, Potential
 
 DELTA = 1e-6
 """Smoothing of standard deviations, in eV or eV/Å: sqrt(var + DELTA²) has a finite slope at 0."""
 
 
-class UncertaintyBase(nn.Module):
+class UncertaintyBase(FittedModule):
     """Base of the uncertainties.
 
     Attributes
@@ -22,8 +24,8 @@ class UncertaintyBase(nn.Module):
         'energy' (eV), 'force' (eV/Å) or 'dimensionless'.
     per_atom : bool
         Whether it gives a value per atom (F, A) that is then reduced, or one per frame (F,).
-    needs_member_forces : bool
-        Whether it looks at ``MemberOutput.member_forces``.
+    extra : str
+        What it looks at beside energies and features: one of `uncv.protocols.EXTRAS`, or ''.
     potential_ : str
         Fingerprint of the potential it was fitted on; '' if it needs no fit.
     """
@@ -31,7 +33,7 @@ class UncertaintyBase(nn.Module):
     # Without annotations: TorchScript reads those of a class as types of its attributes.
     kind = "dimensionless"  # one of uncv.units.Kind
     per_atom = True
-    needs_member_forces = False
+    extra = ""
     needs_fit = True
     potential_ = ""
 
@@ -40,15 +42,15 @@ class UncertaintyBase(nn.Module):
         """Return what its constructor takes, as plain values."""
 
     @abstractmethod
-    def forward(self, output: MemberOutput, mask: Tensor) -> Tensor:
+    def forward(self, output: MemberOutput, groups: AtomGroups) -> Tensor:
         """Return the uncertainty of each atom (F, A), 0 on padding, or of each frame (F,).
 
         Parameters
         ----------
         output : MemberOutput
             What the members say.
-        mask : torch.Tensor
-            True on atoms (F, A).
+        groups : AtomGroups
+            Which atoms belong to which element.
         """
 
     def fit(self, potential: Potential, data: Dataset) -> Self:
@@ -57,19 +59,36 @@ class UncertaintyBase(nn.Module):
         return self
 
     def check(self, potential: Potential) -> None:
-        """Refuse use without a fit, or with another potential than that of the fit.
+        """Refuse a potential that lacks what it needs, and use without a fit or after another's.
 
         Raises
         ------
         NotFittedError, FingerprintError
+        ValueError
+            If the potential does not give what the uncertainty looks at.
         """
+        name = type(self).__name__
+        self.check_extra(potential)
         if not self.needs_fit:
             return
-        name = type(self).__name__
         if not self.potential_:
             raise NotFittedError(f"{name} is not fitted; call fit(potential, data) first")
         if self.potential_ != potential.fingerprint:
             raise FingerprintError(
                 f"{name} was fitted on potential {self.potential_} but is used with "
                 f"{potential.fingerprint}; fit it again on this potential"
+            )
+
+    def check_extra(self, potential: Potential) -> None:
+        """Refuse a potential that does not give what the uncertainty looks at.
+
+        Raises
+        ------
+        ValueError
+        """
+        if self.extra and self.extra not in potential.extras:
+            raise ValueError(
+                f"{type(self).__name__} needs {self.extra} of the potential, but this "
+                f"{type(potential).__name__} gives {', '.join(potential.extras) or 'none'}; choose "
+                "another uncertainty, or a potential that gives it"
             )

@@ -4,6 +4,7 @@ from typing import Any, Final, Literal, get_args
 
 from torch import Tensor
 
+from uncv.groups import AtomGroups
 from uncv.protocols import MemberOutput, Potential
 from uncv.uncertainty.base import DELTA, UncertaintyBase
 
@@ -45,7 +46,7 @@ class EnsembleUncertainty(UncertaintyBase):
         self.delta = DELTA
         self.kind = "force" if of == "forces" else "energy"
         self.per_atom = of != "energy"
-        self.needs_member_forces = of == "forces"
+        self.extra = "member_forces" if of == "forces" else ""
 
     def settings(self) -> dict[str, Any]:
         """Return what the constructor takes."""
@@ -58,13 +59,14 @@ class EnsembleUncertainty(UncertaintyBase):
         ------
         ValueError
         """
+        self.check_extra(potential)
         if potential.members < 2:
             raise ValueError(
                 f"the potential has {potential.members} member; an ensemble uncertainty needs at "
                 "least 2: train with TrainSettings(members=4)"
             )
 
-    def forward(self, output: MemberOutput, mask: Tensor) -> Tensor:
+    def forward(self, output: MemberOutput, groups: AtomGroups) -> Tensor:
         """Return the uncertainty of each frame (F,) or atom (F, A)."""
         if self.of == "energy":
             return (output.energies.var(dim=0) + self.delta**2).sqrt()
@@ -74,8 +76,8 @@ class EnsembleUncertainty(UncertaintyBase):
             forces = output.member_forces
             if forces is None:
                 raise ValueError(
-                    "the members' forces are missing; evaluate with member_forces=True"
+                    "the members' forces are missing; evaluate with extra='member_forces'"
                 )
             variance = forces.var(dim=0).sum(dim=-1) / 3.0
             values = (variance + self.delta**2).sqrt()
-        return values.masked_fill(~mask, 0.0)
+        return values.masked_fill(~groups.mask, 0.0)
