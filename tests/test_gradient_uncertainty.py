@@ -134,7 +134,9 @@ def test_sketched_kernel_is_the_neural_tangent_kernel(member):
     exact = sum(f[0] @ f[0].T for f in found) / len(found)
 
     def of(p, seed):
-        return features_of(made, SketchedFeatures(member, p, seed, per_atom=True), data, "layers")[0]
+        return features_of(made, SketchedFeatures(member, p, seed, per_atom=True), data, "layers")[
+            0
+        ]
 
     errors = kernel_error(of, exact)
     assert slope_of(errors) == pytest.approx(-0.5, abs=0.08)
@@ -225,7 +227,9 @@ def test_feature_space_and_kernel_space_are_equal(rows, width, rng):
         one = (query @ in_feature_space(train.T @ train, sigma)).norm(dim=1)
         two = (query @ in_kernel_space(train, sigma)).norm(dim=1)
         np.testing.assert_allclose(one, two, rtol=1e-8)
-        factor = torch.linalg.cholesky(train.T @ train + sigma**2 * torch.eye(width, dtype=torch.float64))
+        factor = torch.linalg.cholesky(
+            train.T @ train + sigma**2 * torch.eye(width, dtype=torch.float64)
+        )
         whitened = torch.linalg.solve_triangular(factor, query.T, upper=False)
         np.testing.assert_allclose(one, sigma * whitened.norm(dim=0), rtol=1e-8)
 

@@ -139,7 +139,7 @@ def _compiler() -> Check:
     return Check("C++ compiler", "missing", "none on PATH", remedy, required=False)
 
 
-_EXTRAS = (("tblite", "xtb"), ("parsl", "clusters"))
+_EXTRAS = (("mace-torch", "mace"), ("tblite", "xtb"), ("parsl", "clusters"))
 
 
 def _extra(distribution: str, extra: str) -> Check:

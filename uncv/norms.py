@@ -50,7 +50,7 @@ def norms_of_places(features: Tensor, own: Tensor, flat: Tensor, offset: Tensor)
     """
     every = torch.addmm(offset.flatten(), features, flat)
     chosen = every.view(own.shape[0], own.shape[1], -1) * own
-    return torch.linalg.vector_norm(chosen.flatten(1), dim=1).to(torch.float64)
+    return _lengths(chosen.flatten(1)).to(torch.float64)
 
 
 def norms_of_rows(
@@ -75,7 +75,14 @@ def norms_of_rows(
     parts: List[Tensor] = []  # noqa: UP006
     for element, rows in enumerate(torch.split(features, counts)):
         parts.append(torch.addmm(offset[element], rows, weight[element]))
-    return torch.linalg.vector_norm(torch.cat(parts), dim=1).to(torch.float64)
+    return _lengths(torch.cat(parts)).to(torch.float64)
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """Return |row| (n,), whose first and second derivatives are 0 where it is 0."""
+    squares = rows.square().sum(dim=1)
+    zero = squares == 0.0
+    return squares.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
 class NormsOfPlaces(torch.autograd.Function):

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from uncv.data import Batch, Dataset
-from uncv.errors import ElementError
 from uncv.groups import AtomGroups, FixedGroups, group_atoms, ungroup_members
 from uncv.heads import HEADS
 from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.ani_readout import AniReadout, ScriptableAni
 from uncv.models.derivatives import evaluate_in_chunks, member_gradients
 from uncv.models.descriptor import KernelDescriptor
+from uncv.models.elements import species_of, sum_references
 from uncv.models.files import POTENTIAL_FORMAT, POTENTIAL_VERSION, write_file
 from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
@@ -100,8 +99,6 @@ class AniPotential(AniReadout):
     Calling it with a `Batch` gives a `MemberOutput`; `evaluate` takes a `Dataset`.
     """
 
-    species_table: Tensor
-
     def __init__(self, settings: AniSettings) -> None:
         aev = Aev(len(settings.elements), settings.aev)
         outputs = 1 + HEADS[settings.head]
@@ -112,11 +109,6 @@ class AniPotential(AniReadout):
         super().__init__(aev, networks, settings.scale)
         self._stacked: NetworkStack | None = None
         self.settings = settings
-        table = torch.full((119,), -2, dtype=torch.int64)
-        table[0] = -1
-        for index, number in enumerate(settings.elements):
-            table[number] = index
-        self.register_buffer("species_table", table, persistent=False)
         self.to(torch.get_default_dtype())
 
     @property
@@ -205,15 +197,7 @@ class AniPotential(AniReadout):
         ElementError
             If the potential does not know an element.
         """
-        species = self.species_table[numbers]
-        if bool((species < -1).any()):
-            strange = sorted({chemical_symbols[int(z)] for z in numbers[species < -1]})
-            known = ", ".join(chemical_symbols[z] for z in self.elements)
-            raise ElementError(
-                f"the structure contains {', '.join(strange)} but the potential knows {known}; "
-                "use a potential trained with these elements"
-            )
-        return species
+        return species_of(numbers, self.elements)
 
     def prepare(self, batch: Batch, skin: float = 0.0) -> Prepared:
         """Return neighbours and groups of a batch, valid until an atom has moved by skin/2 (Å)."""
@@ -269,11 +253,7 @@ class AniPotential(AniReadout):
 
     def reference_energies(self, numbers: Tensor) -> Tensor:
         """Return the sum of atomic reference energies of each frame (F,), float64, eV."""
-        table = torch.zeros(119, dtype=torch.float64, device=numbers.device)
-        table[list(self.elements)] = torch.tensor(
-            self.settings.reference_energies, dtype=torch.float64, device=numbers.device
-        )
-        return table[numbers].sum(dim=1)
+        return sum_references(numbers, self.elements, self.settings.reference_energies)
 
     def evaluate(self, data: Dataset, *, member_forces: bool = False) -> Evaluation:
         """Return energies, forces and features of a dataset.
