@@ -105,6 +105,23 @@ def test_train_calibrates_on_frames_given_for_it(folder):
     assert cv.calibrator.factor == pytest.approx(expected.factor, rel=1e-9)
 
 
+def test_train_with_the_uncertainty_asked_for(folder):
+    arguments = ("train", folder / "labelled.extxyz", "--members", 1, "--epochs", 2)
+    kinds = {
+        ("gmm", "components=1"): {"components": 1, "features": "last_layer"},
+        ("gradient", "method=distance"): {"kind": "distance"},
+        ("mean_variance", "reduce=rms"): {},
+    }
+    for (family, option), expected in kinds.items():
+        out = folder / f"{family}.uncv"
+        run(*arguments, "--out", out, "--uncertainty", family, "--option", option)
+        settings = uncv.UncertaintyCV.load(out).uncertainty.settings()
+        assert {k: settings[k] for k in expected} == expected
+    assert uncv.UncertaintyCV.load(out).reduce == "rms"
+    failed = run(*arguments, "--out", folder / "x.uncv", "--option", "off=forces", code=2)
+    assert "unknown key 'uncertainty.off'; did you mean 'of'" in failed.stderr
+
+
 def test_sample_writes_frames(folder):
     arguments = ("sample", folder / "cv.uncv", "--steps", 4, "--stride", 2, "--walkers", 2)
     found = run_json(*arguments, "--timestep", 0.1, "--out", folder / "run.npz")

@@ -367,3 +367,32 @@ def test_a_pdb_file_is_taken_without_its_box_unless_asked(data_dir):
 def test_structures_that_cannot_be_used(section, message):
     with pytest.raises(ConfigError, match=message):
         make_setup(make_config({"system": section}))
+
+
+@pytest.mark.parametrize(
+    ("uncertainty", "members"),
+    [
+        ({"kind": "gmm", "components": 1, "pca": 2, "reduce": "softmax"}, 1),
+        ({"kind": "gradient", "features": "sketched", "projection_dim": 16}, 1),
+        ({"kind": "mean_variance"}, 1),
+        ({"kind": "evidential", "of": "aleatoric"}, 2),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else str(value),
+)
+def test_a_campaign_with_each_uncertainty(tmp_path, uncertainty, members):
+    """Two rounds: the second continues the first potential, head included."""
+    values = {
+        **TINY,
+        "uncertainty": uncertainty,
+        "potential": {**TINY["potential"], "members": members},
+        "bias": {"kind": "adaptive", "window": 4},
+    }
+    result = learn(values, tmp_path / "run")
+    assert (result.finished, result.labels) == (True, 14)
+    cv = uncv.UncertaintyCV.load(result.cv)
+    assert cv.potential.members == members
+    assert cv.reduce == uncertainty.get("reduce", "mean")
+    given = cv.uncertainty.settings()
+    assert all(given[k] == v for k, v in uncertainty.items() if k in given and k != "kind")
+    data = labels_of(result.directory)
+    assert (data.info["uncertainty"][8:] > 0).all()

@@ -12,8 +12,6 @@ from torch import Tensor
 
 TINY = 1e-30
 """Norms below this have no slope."""
-BLOCK = 512
-"""Rows of W that are taken at once: they stay in the processor's cache for the way back."""
 
 
 class NormTables(NamedTuple):
@@ -123,21 +121,19 @@ class NormsOfRows(torch.autograd.Function):
         ctx: Any, features: Tensor, counts: list[int], weight: Tensor, offset: Tensor
     ) -> Tensor:
         """Return the norms, keeping their slopes."""
-        mapped, slopes = torch.empty_like(features), torch.zeros_like(features)
+        mapped, slopes = torch.empty_like(features), torch.empty_like(features)
         begin = 0
         for element, count in enumerate(counts):
             own, begin = slice(begin, begin + count), begin + count
-            rows, slope = features[own], slopes[own]
-            for at in range(0, offset.shape[1], BLOCK):
-                block = weight[element, at : at + BLOCK]
-                part = torch.addmm(offset[element, at : at + BLOCK], rows, block.t())
-                mapped[own, at : at + BLOCK] = part
-                if ctx.needs_input_grad[0]:
-                    slope.addmm_(part, block)
+            matrix = weight[element].t()  # the same, but quicker for few rows
+            torch.addmm(offset[element], features[own], matrix, out=mapped[own])
+            if ctx.needs_input_grad[0]:  # now, while W is in the processor's cache
+                torch.mm(mapped[own], matrix, out=slopes[own])
         norms = torch.linalg.vector_norm(mapped, dim=1)
-        slopes.div_(norms.clamp(min=TINY).unsqueeze(1))
-        ctx.save_for_backward(features, weight, offset, slopes)
-        ctx.counts = counts
+        if ctx.needs_input_grad[0]:
+            slopes.div_(norms.clamp(min=TINY).unsqueeze(1))
+            ctx.save_for_backward(features, weight, offset, slopes)
+            ctx.counts = counts
         return norms.to(torch.float64)
 
     @staticmethod

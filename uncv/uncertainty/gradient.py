@@ -25,8 +25,7 @@ Features = Literal["last_layer", "sketched"]
 ABSENT = 10.0
 """Uncertainty of an atom whose element was not in the training data.
 
-Of an element with training data, far from all of it, the posterior gives about 1 and the distance
-1 to 2 where the potential still is used sensibly.
+Ten times what the posterior gives an atom of mean features before it has seen any data.
 """
 
 
@@ -40,8 +39,8 @@ class GradientUncertainty(UncertaintyBase):
     ----------
     kind : str
         'posterior': u = sqrt(σ² φᵀ (ΦᵀΦ + σ²)⁻¹ φ) with the training features Φ: how little the
-        training data say of the weights that matter here (`uncv.posterior`). At most |φ|, and never
-        larger for more data.
+        training data say of the weights that matter here (`uncv.posterior`). At most |φ|, and for
+        more data never larger while the scale of the features is the same.
         'distance': from φ to the nearest training features, as a soft minimum (`uncv.nearest`);
         `hard_distance` gives the minimum itself, for stopping.
     features : str
