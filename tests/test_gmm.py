@@ -20,8 +20,8 @@ from uncv.data import Dataset, concatenate
 from uncv.errors import DataError, NotFittedError
 from uncv.features_atoms import Draw, atom_features
 from uncv.groups import group_atoms
-from uncv.mixture_fit import MixtureSettings, fit_mixture
-from uncv.mixture_space import SCALE_FLOOR
+from uncv.mixture.fit import MixtureSettings, fit_mixture
+from uncv.mixture.space import SCALE_FLOOR
 from uncv.protocols import MemberOutput
 from uncv.uncertainty import GMMUncertainty
 

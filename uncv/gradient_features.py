@@ -186,7 +186,7 @@ def tape_of(output: MemberOutput, member: int) -> LayerTape:
     tape = output.layers
     if tape is None:
         raise ValueError("the layers are missing; evaluate with extra='layers'")
-    if member < 0:
+    if member < 0 or tape.deltas[0].shape[0] == 1:
         return tape
     inputs = [x if x.shape[0] == 1 else x[member : member + 1] for x in tape.inputs]
     return LayerTape(inputs, [d[member : member + 1] for d in tape.deltas])

@@ -165,9 +165,8 @@ def _stacked(parts: list[Tensor]) -> Tensor:
 
 def _unstacked(stacks: list[Tensor], elements: int, places: Tensor) -> tuple[Tensor, ...]:
     """Return stacks (M·E, n, H) as rows (M, N, H) of the atoms."""
-    widths = [stack.shape[2] for stack in stacks]
-    together = torch.cat(stacks, dim=2).unflatten(0, (-1, elements)).flatten(1, 2)
-    return torch.split(together.index_select(1, places), widths, dim=2)
+    rows = [stack.view(len(stack) // elements, -1, stack.shape[2]) for stack in stacks]
+    return tuple(row.index_select(1, places) for row in rows)
 
 
 def _restacked(

@@ -12,8 +12,8 @@ from uncv.data import Dataset
 from uncv.errors import NotFittedError
 from uncv.features_atoms import Draw, FloatArray, atom_features
 from uncv.groups import AtomGroups
-from uncv.mixture import Mixtures
-from uncv.mixture_fit import Covariance, MixtureSettings, fit_elements
+from uncv.mixture.fit import Covariance, MixtureSettings, fit_elements
+from uncv.mixture.model import Mixtures
 from uncv.protocols import MemberOutput, Potential
 from uncv.scripting import is_scripting
 from uncv.uncertainty.base import DELTA, UncertaintyBase

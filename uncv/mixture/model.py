@@ -17,7 +17,7 @@ from torch import Tensor
 
 from uncv.fitted import FittedModule
 from uncv.groups import AtomGroups, ungroup
-from uncv.mixture_gradient import LastLayout, Parameters
+from uncv.mixture.gradient import LastLayout, Parameters
 from uncv.scripting import is_scripting
 
 SPREAD_FLOOR = 0.1

@@ -15,8 +15,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from uncv.errors import DataError
-from uncv.mixture import Mixture
-from uncv.mixture_space import ROWS_PER_AXIS, FloatArray, Space, fit_space
+from uncv.mixture.model import Mixture
+from uncv.mixture.space import ROWS_PER_AXIS, FloatArray, Space, fit_space
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture

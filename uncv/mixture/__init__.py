@@ -1,0 +1,1 @@
+"""Gaussian mixtures of the features of atoms: whitened, fitted, evaluated, and their gradient."""
