@@ -87,5 +87,5 @@ def test_options_of_an_uncertainty():
     assert given.reduce == "softmax"
     with pytest.raises(ConfigError, match="'reduce:rms' is not KEY=VALUE"):
         make_uncertainty_section("gmm", ["reduce:rms"])
-    with pytest.raises(ConfigError, match="unknown key 'uncertainty.sigmo'; did you mean 'sigma'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'uncertainty.sigmo'; did you mean 'sigma'"):
         make_uncertainty_section("gradient", ["sigmo=1"])

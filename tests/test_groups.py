@@ -71,7 +71,7 @@ def test_restore_takes_tensors_of_any_shape():
     assert torch.equal(target.inner.running_mean, torch.full((2,), 3.0))
     source.mean += 1.0
     assert torch.equal(target.mean, torch.arange(4.0)), "the state is copied"
-    with pytest.raises(KeyError, match="Fitted keeps .* but the state holds nothing"):
+    with pytest.raises(KeyError, match=r"Fitted keeps .* but the state holds nothing"):
         target.restore({})
 
 
