@@ -27,10 +27,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import betabinom
 from uncertainty_sets import SETS, Split
 
 import uncv
-from uncv.calibration import GaussianCalibrator, Scores, scores
+from uncv.calibration import GaussianCalibrator, Scores, conformal_rank, scores
 from uncv.metrics import Bootstrap, auroc, measure, spearman
 from uncv.models import AniPotential
 from uncv.uncertainty import UncertaintyBase
@@ -135,7 +136,8 @@ def measurements(cv: uncv.UncertaintyCV, split: Split) -> Iterator[dict]:
             yield {"test": test, **by_energy(cv, data)}
         else:
             found = scores(cv, data)
-            yield {"test": test, "frames": len(data), **by_forces(found, scale, bound)}
+            row = {"test": test, "frames": len(data), **by_forces(found, scale, bound)}
+            yield {**row, **resplit(known, found)} if test == "in domain" else row
 
 
 def by_forces(found: Scores, scale: float, bound: float) -> dict:
@@ -156,6 +158,32 @@ def by_forces(found: Scores, scale: float, bound: float) -> dict:
         "coverage_one_atom": float(np.mean(by_frame)),
         **{key: value.value for key, value in metrics._asdict().items()},
     }
+
+
+def resplit(known: Scores, found: Scores, splits: int = 200) -> dict:
+    """Return the conformal coverage over random splits of frames that are exchangeable.
+
+    Calibration and test frames are put together and parted anew, as many to each as before; of each
+    frame one random atom counts. The coverage of a split is to lie in the interval that its two
+    random samples allow, and the mean over the splits at what was promised.
+    """
+    score = [found_.residual / found_.uncertainty for found_ in (known, found)]
+    frames = [np.split(s, np.flatnonzero(np.diff(f.frame)) + 1)
+              for s, f in zip(score, (known, found), strict=True)]  # fmt: skip
+    count, pool = len(frames[0]), [*frames[0], *frames[1]]
+    rank = conformal_rank(count, ALPHA)
+    random = np.random.default_rng(0)
+    shares = []
+    for _ in range(splits):
+        drawn = np.array([random.choice(frame) for frame in pool])
+        random.shuffle(drawn)
+        limit = np.sort(drawn[:count])[rank - 1]
+        shares.append(float((drawn[count:] <= limit).mean()))
+    tests = len(frames[1])
+    low, high = betabinom.ppf([0.005, 0.995], tests, rank, count + 1 - rank) / tests
+    inside = np.mean([(low <= share) & (share <= high) for share in shares])
+    return {"resplit_mean": float(np.mean(shares)), "resplit_low": float(low),
+            "resplit_high": float(high), "resplit_inside": float(inside)}  # fmt: skip
 
 
 def by_energy(cv: uncv.UncertaintyCV, data: uncv.Dataset) -> dict:

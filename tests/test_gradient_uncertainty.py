@@ -13,11 +13,11 @@ from scipy.spatial.distance import cdist
 from uncv.cv import UncertaintyCV
 from uncv.data import concatenate
 from uncv.errors import DataError, NotFittedError
-from uncv.gradient_features import ALL, LastLayerFeatures, SketchedFeatures
+from uncv.gradient.features import ALL, LastLayerFeatures, SketchedFeatures
+from uncv.gradient.layout import by_element
+from uncv.gradient.nearest import FeatureRows, Nearest, spacing, thinned
+from uncv.gradient.posterior import FeatureSums, in_feature_space, in_kernel_space
 from uncv.groups import group_atoms
-from uncv.layout import by_element
-from uncv.nearest import FeatureRows, Nearest, spacing, thinned
-from uncv.posterior import FeatureSums, in_feature_space, in_kernel_space
 from uncv.protocols import MemberOutput
 from uncv.uncertainty import GradientUncertainty
 from uncv.uncertainty.gradient import ABSENT
@@ -339,7 +339,7 @@ def test_points_that_are_kept_are_near_all_others(rng):
 
 
 def test_many_rows_are_looked_at_by_a_random_choice(monkeypatch, rng):
-    monkeypatch.setattr("uncv.nearest.LOOKED_AT", 50)
+    monkeypatch.setattr("uncv.gradient.nearest.LOOKED_AT", 50)
     rows = torch.tensor(rng.normal(size=(400, 3)))
     collected = FeatureRows(3)
     for part in rows.split(70):

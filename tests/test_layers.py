@@ -27,12 +27,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training", "reference", "features"),
     (
         "models", "oracles", "executors", "calibration", "bias", "stopping", "selection",
-        "io", "validation", "analysis", "plots", "journal", "posterior", "nearest",
-        "gradient_features", "mixture",
+        "io", "validation", "analysis", "plots", "journal", "gradient", "mixture",
     ),
     ("structures",),
     ("data", "protocols", "config"),
-    ("layout", "norms", "sketch"),
     ("groups", "fitted", "heads", "scripting"),
     ("units", "errors", "metrics", "dependencies", "_version"),
 )  # fmt: skip

@@ -6,11 +6,17 @@ import pytest
 import tiny
 import torch
 
+from uncv.gradient.norms import (
+    NormsOfPlaces,
+    NormsOfRows,
+    NormTables,
+    norms_of_places,
+    norms_of_rows,
+)
+from uncv.gradient.sketch import Sketch, sketch, tables_of
 from uncv.groups import group_atoms
 from uncv.models.networks import ElementNetwork
 from uncv.models.tape_pass import NetworkStack, tape_pass
-from uncv.norms import NormsOfPlaces, NormsOfRows, NormTables, norms_of_places, norms_of_rows
-from uncv.sketch import Sketch, sketch, tables_of
 
 HIDDEN = ((8, 5), (7, 6), (6, 4), (5, 9))
 

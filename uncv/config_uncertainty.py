@@ -30,6 +30,8 @@ class GradientConfig(Section):
     member: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
         default=0, description="whose features; 'all' averages the kernels of the members"
     )
+    per_atom: bool = Field(default=True, description="values of atoms, or of whole frames")
+    seed: int = Field(default=0, description="of the sketch")
     reduce: Reduction = "mean"
 
 

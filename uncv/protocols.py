@@ -119,6 +119,18 @@ class Potential(Protocol):
     def extras(self) -> tuple[str, ...]:
         """Which of `EXTRAS` it can give."""
 
+    @property
+    def head(self) -> str:
+        """What ``MemberOutput.heads`` are for: 'mean_variance', 'evidential', or '' without any."""
+
+    @property
+    def smooth(self) -> bool:
+        """Whether energies have continuous second derivatives."""
+
+    @property
+    def last_bias(self) -> float:
+        """Gradient of an atom's energy by the bias of its last layer, eV; 0 where there is none."""
+
     def prepare(self, batch: Batch, skin: float = 0.0) -> Any:
         """Return what holds until an atom has moved by skin/2 (Å): neighbours and the like."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, overload
 
-from uncv.models.ani import AniPotential, AniSettings
+from uncv.models.ani import AniPotential
+from uncv.models.ani_settings import AniSettings
 from uncv.models.mace import load_mace
 from uncv.models.module import ModulePotential
 from uncv.models.pretrained import load_ani1x

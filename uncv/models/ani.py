@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +19,7 @@ from uncv.groups import AtomGroups, FixedGroups, group_atoms, ungroup_members
 from uncv.heads import HEADS
 from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.ani_readout import AniReadout, ScriptableAni
+from uncv.models.ani_settings import AniSettings
 from uncv.models.derivatives import evaluate_in_chunks, member_gradients
 from uncv.models.descriptor import KernelDescriptor
 from uncv.models.elements import species_of, sum_references
@@ -27,55 +28,6 @@ from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
 from uncv.models.tape_pass import NetworkStack, tape_pass
 from uncv.protocols import Evaluation, MemberOutput
-
-
-@dataclass(frozen=True)
-class AniSettings:
-    """Shape of an ANI-type ensemble.
-
-    Parameters
-    ----------
-    elements : tuple of int
-        Atomic numbers, in the order of the descriptor's blocks.
-    members : int
-        Number of members.
-    hidden : tuple of tuple of int
-        Widths of the hidden layers, one tuple per element.
-    activation : str
-        'silu' or 'celu'.
-    reference_energies : tuple of float
-        Energy of the lone atom of each element in eV, added in float64 at the very end.
-    scale : float
-        Factor from the output of the networks to eV.
-    aev : AevSettings
-        Constants of the descriptor.
-    head : str
-        What the networks give beside the energy: '' (nothing), 'mean_variance' or 'evidential'.
-    """
-
-    elements: tuple[int, ...]
-    members: int
-    hidden: tuple[tuple[int, ...], ...]
-    activation: str = "silu"
-    reference_energies: tuple[float, ...] = ()
-    scale: float = 1.0
-    aev: AevSettings = field(default_factory=AevSettings)
-    head: str = ""
-
-    def __post_init__(self) -> None:
-        if len(set(self.elements)) != len(self.elements) or not self.elements:
-            raise ValueError(f"elements are {self.elements}; expected distinct atomic numbers")
-        if len(self.hidden) != len(self.elements):
-            raise ValueError(
-                f"hidden layers are given for {len(self.hidden)} elements; "
-                f"expected {len(self.elements)}"
-            )
-        if self.members < 1:
-            raise ValueError(f"members is {self.members}; expected at least 1")
-        if self.head not in HEADS:
-            raise ValueError(f"head {self.head!r} is unknown; expected one of {tuple(HEADS)}")
-        if not self.reference_energies:
-            object.__setattr__(self, "reference_energies", (0.0,) * len(self.elements))
 
 
 class Prepared(NamedTuple):
@@ -136,6 +88,11 @@ class AniPotential(AniReadout):
         """What it can give beside energies and features."""
         always = ("member_forces", "last_layer", "layers")
         return (*always, "heads") if self.settings.head else always
+
+    @property
+    def last_bias(self) -> float:
+        """Gradient of an atom's energy by the bias of its last layer, eV."""
+        return self.scale
 
     @property
     def smooth(self) -> bool:

@@ -122,6 +122,21 @@ class ModulePotential(ModuleReadout):
         return ("member_forces", "last_layer") if self.last_layer else ("member_forces",)
 
     @property
+    def head(self) -> str:
+        """Nothing: modules give energies and features alone."""
+        return ""
+
+    @property
+    def smooth(self) -> bool:
+        """Whether energies have continuous second derivatives: taken for granted."""
+        return True
+
+    @property
+    def last_bias(self) -> float:
+        """Zero: the bias of the last layer is a column of what the module gives for it."""
+        return 0.0
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 (16 hex digits) of settings, weights, and what the modules said when asked."""
         digest = hashlib.sha256(json.dumps(self.metadata(), sort_keys=True).encode())

@@ -15,7 +15,8 @@ import torch
 
 from uncv.errors import DependencyError
 from uncv.models.aev import AevSettings
-from uncv.models.ani import AniPotential, AniSettings
+from uncv.models.ani import AniPotential
+from uncv.models.ani_settings import AniSettings
 from uncv.models.storage import unpack_ani
 from uncv.units import HARTREE_IN_EV
 

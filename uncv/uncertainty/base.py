@@ -1,8 +1,11 @@
 """What every uncertainty is: a module from what the members say to a number per atom or frame."""
 
+import warnings
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self
 
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from uncv.data import Dataset
@@ -91,4 +94,45 @@ class UncertaintyBase(FittedModule):
                 f"{type(self).__name__} needs {self.extra} of the potential, but this "
                 f"{type(potential).__name__} gives {', '.join(potential.extras) or 'none'}; choose "
                 "another uncertainty, or a potential that gives it"
+            )
+
+
+class TrainedUncertainty(UncertaintyBase):
+    """Base of those fitted to the training atoms, as one member of the potential sees them.
+
+    They know nothing of an element that was not among these atoms, and say so once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._untold: set[int] = set()
+
+    def expect_warnings(self, known: Sequence[bool]) -> None:
+        """Take note of which elements of the potential were in the training data."""
+        self._untold = {index for index, there in enumerate(known) if not there}
+
+    def warn_of_strangers(self, groups: AtomGroups, consequence: str) -> None:
+        """Warn at the first sight of an element that was not in the training data."""
+        for index in sorted(self._untold):
+            rows = groups.rows[index]
+            if len(rows) > 0:
+                self._untold.discard(index)
+                symbol = chemical_symbols[int(groups.numbers.flatten()[rows[0]])]
+                warnings.warn(
+                    f"there was no {symbol} in the data that {type(self).__name__} was fitted to, "
+                    f"so its uncertainty {consequence}; fit to data with {symbol}",
+                    stacklevel=5,
+                )
+
+    def check_member(self, potential: Potential, member: int | str) -> None:
+        """Refuse a member that the potential has not; 'all' is always there.
+
+        Raises
+        ------
+        ValueError
+        """
+        if isinstance(member, int) and not 0 <= member < potential.members:
+            raise ValueError(
+                f"member {member} was asked for, but the potential has {potential.members}; choose "
+                "one below that"
             )

@@ -59,7 +59,7 @@ class EvidentialUncertainty(UncertaintyBase):
         ------
         ValueError
         """
-        found = getattr(potential, "head", "")
+        found = potential.head
         if found != "evidential":
             raise ValueError(
                 f"EvidentialUncertainty needs a potential with an evidential head but this one has "

@@ -1,6 +1,5 @@
 """How unlikely an atom is under a mixture of Gaussians fitted to the training atoms."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -16,7 +15,7 @@ from uncv.mixture.fit import Covariance, MixtureSettings, fit_elements
 from uncv.mixture.model import Mixtures
 from uncv.protocols import MemberOutput, Potential
 from uncv.scripting import is_scripting
-from uncv.uncertainty.base import DELTA, UncertaintyBase
+from uncv.uncertainty.base import DELTA, TrainedUncertainty
 
 Features = Literal["last_layer", "descriptor"]
 ABSENT = 100.0
@@ -47,7 +46,7 @@ class MixtureOutcome(NamedTuple):
     converged: bool
 
 
-class GMMUncertainty(UncertaintyBase):
+class GMMUncertainty(TrainedUncertainty):
     """Negative log-likelihood of an atom's features, counted from that of the training atoms.
 
     u = softplus((NLL − q_Z) / s_Z) + 1e-6 with NLL = −log p(φ), and q_Z and s_Z quantile and spread
@@ -140,7 +139,6 @@ class GMMUncertainty(UncertaintyBase):
         self.extra = "last_layer" if self.of_layer else ""
         self.mixtures = Mixtures(DELTA)
         self.register_buffer("outcome", torch.zeros(0, 5, dtype=torch.int64))
-        self._untold: set[int] = set()
 
     def settings(self) -> dict[str, Any]:
         """Return what the constructor takes."""
@@ -162,12 +160,12 @@ class GMMUncertainty(UncertaintyBase):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take buffers from a state; see `FittedModule.restore`."""
         super().restore(state)
-        self._expect_warnings()
+        self.expect_warnings([row.components > 0 for row in self.outcomes()])
 
     def check(self, potential: Potential) -> None:
         """Refuse a potential without the member; see `UncertaintyBase.check`."""
         super().check(potential)
-        self._check_member(potential)
+        self.check_member(potential, self.member)
 
     def fit(self, potential: Potential, data: Dataset) -> Self:
         """Fit to the training data of a potential and return self.
@@ -236,8 +234,11 @@ class GMMUncertainty(UncertaintyBase):
             If the output lacks the last layer, or features have another width than those fitted.
         """
         if not is_scripting():
-            self._warn_of_strangers(groups)
+            self._warn(groups)
         return self.mixtures(self._look(output), groups)
+
+    def _warn(self, groups: AtomGroups) -> None:
+        self.warn_of_strangers(groups, f"is {ABSENT:g}, without forces of its own")
 
     def _look(self, output: MemberOutput) -> Tensor:
         if not self.of_layer:
@@ -249,7 +250,7 @@ class GMMUncertainty(UncertaintyBase):
 
     def _learn(self, potential: Potential, data: Dataset, starts: dict[int, FloatArray]) -> Self:
         self.check_extra(potential)
-        self._check_member(potential)
+        self.check_member(potential, self.member)
         draw = Draw(self.max_samples, per_element=self.per_element, seed=self.chosen.seed)
         rows = atom_features(potential, data, self._look, draw, self.extra)
         for start in starts.values():
@@ -266,30 +267,8 @@ class GMMUncertainty(UncertaintyBase):
             self.mixtures.level(index, own, self.zero, axes)
             found.append([number, len(own), axes, components, int(m.converged)])
         self.outcome = torch.tensor(found)
-        self._expect_warnings()
+        self.expect_warnings([row.components > 0 for row in self.outcomes()])
         return super().fit(potential, data)
-
-    def _check_member(self, potential: Potential) -> None:
-        if not 0 <= self.member < potential.members:
-            raise ValueError(
-                f"member {self.member} was asked for, but the potential has {potential.members}; "
-                "choose one below that"
-            )
-
-    def _expect_warnings(self) -> None:
-        self._untold = {i for i, row in enumerate(self.outcomes()) if row.components == 0}
-
-    def _warn_of_strangers(self, groups: AtomGroups) -> None:
-        for index in sorted(self._untold):
-            if len(groups.rows[index]) > 0:
-                self._untold.discard(index)
-                symbol = chemical_symbols[self.outcomes()[index].number]
-                warnings.warn(
-                    f"there was no {symbol} in the data that GMMUncertainty was fitted to, so its "
-                    f"uncertainty is {ABSENT:g}, without forces of its own; fit to data with "
-                    f"{symbol}",
-                    stacklevel=3,
-                )
 
 
 def _check_width(start: FloatArray, rows: FloatArray) -> None:

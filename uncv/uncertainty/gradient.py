@@ -5,20 +5,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, Self, get_args
 
 import torch
-from ase.data import chemical_symbols
 from torch import Tensor
 
 from uncv.data import Dataset
 from uncv.errors import DataError
 from uncv.features import Part, stream
-from uncv.gradient_features import ALL, LastLayerFeatures, SketchedFeatures
+from uncv.gradient.features import ALL, LastLayerFeatures, SketchedFeatures
+from uncv.gradient.layout import by_element
+from uncv.gradient.nearest import Nearest
+from uncv.gradient.posterior import Posterior
 from uncv.groups import AtomGroups
-from uncv.layout import by_element
-from uncv.nearest import Nearest
-from uncv.posterior import Posterior
 from uncv.protocols import MemberOutput, Potential
 from uncv.scripting import is_scripting
-from uncv.uncertainty.base import UncertaintyBase
+from uncv.uncertainty.base import TrainedUncertainty
 
 Method = Literal["posterior", "distance"]
 Features = Literal["last_layer", "sketched"]
@@ -29,20 +28,20 @@ Ten times what the posterior gives an atom of mean features before it has seen a
 """
 
 
-class GradientUncertainty(UncertaintyBase):
+class GradientUncertainty(TrainedUncertainty):
     """Posterior variance or distance in the space of gradient features; without unit.
 
     Features φ are gradients of an atom's energy by the weights of its element's network, scaled to
-    mean square 1 over the training atoms of the element (`uncv.gradient_features`).
+    mean square 1 over the training atoms of the element (`uncv.gradient.features`).
 
     Parameters
     ----------
     kind : str
         'posterior': u = sqrt(σ² φᵀ (ΦᵀΦ + σ²)⁻¹ φ) with the training features Φ: how little the
-        training data say of the weights that matter here (`uncv.posterior`). At most |φ|, and for
-        more data never larger while the scale of the features is the same.
-        'distance': from φ to the nearest training features, as a soft minimum (`uncv.nearest`);
-        `hard_distance` gives the minimum itself, for stopping.
+        training data say of the weights that matter here (`uncv.gradient.posterior`). At most |φ|,
+        and for more data never larger while the scale of the features is the same.
+        'distance': from φ to the nearest training features, as a soft minimum
+        (`uncv.gradient.nearest`); `hard_distance` gives the minimum itself, for stopping.
     features : str
         'last_layer': by the weights and bias of the last layer. 'sketched': by all weights, in
         random projections; its derivatives take second derivatives of the networks.
@@ -107,7 +106,6 @@ class GradientUncertainty(UncertaintyBase):
         layout = self.features.layout
         self.model = Posterior(sigma, layout) if kind == "posterior" else Nearest(layout)
         self.register_buffer("trained", torch.zeros(0, dtype=torch.bool))
-        self._untold: set[int] = set()
 
     def settings(self) -> dict[str, Any]:
         """Return what the constructor takes."""
@@ -116,12 +114,12 @@ class GradientUncertainty(UncertaintyBase):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take buffers from a state; see `FittedModule.restore`."""
         super().restore(state)
-        self._expect_warnings()
+        self.expect_warnings(self.trained.tolist())
 
     def check(self, potential: Potential) -> None:
         """Refuse a potential without the member; see `UncertaintyBase.check`."""
         super().check(potential)
-        self._check_member(potential)
+        self.check_member(potential, self._settings["member"])
 
     def fit(self, potential: Potential, data: Dataset) -> Self:
         """Fit to the training data of a potential and return self.
@@ -136,15 +134,15 @@ class GradientUncertainty(UncertaintyBase):
             If the potential does not give the layers or the member, or σ is too small for float64.
         """
         self.check_extra(potential)
-        self._check_member(potential)
+        self.check_member(potential, self._settings["member"])
         self._warn_of_kinks(potential)
         first = next(stream(potential, data[:1], extra=self.extra))
-        self.features.prepare(first.output, first.groups, getattr(potential, "scale", 0.0))
+        self.features.prepare(first.output, first.groups, potential.last_bias)
         constant = self.features.constant
         self.model.learn(self._blocks(potential, data), potential.elements, constant, ABSENT)
         known = [bool((data.numbers == number).any()) for number in potential.elements]
         self.trained = torch.tensor(known)
-        self._expect_warnings()
+        self.expect_warnings(self.trained.tolist())
         return super().fit(potential, data)
 
     def _blocks(self, potential: Potential, data: Dataset) -> Iterator[list[Tensor]]:
@@ -165,7 +163,7 @@ class GradientUncertainty(UncertaintyBase):
             If the output lacks the layers, or has them in another width than those fitted.
         """
         if not is_scripting():
-            self._warn_of_strangers(groups)
+            self._warn(groups)
         return self.model(self.features(output, groups), groups)
 
     def hard_distance(self, output: MemberOutput, groups: AtomGroups) -> Tensor:
@@ -182,38 +180,18 @@ class GradientUncertainty(UncertaintyBase):
             raise ValueError("a posterior has no nearest point; choose kind='distance'")
         return self.model.smallest(self.features(output, groups), groups)
 
-    def _check_member(self, potential: Potential) -> None:
-        member = self._settings["member"]
-        if member != "all" and not 0 <= member < potential.members:
-            raise ValueError(
-                f"member {member} was asked for, but the potential has {potential.members}; choose "
-                f"one below that, or 'all'"
-            )
+    def _warn(self, groups: AtomGroups) -> None:
+        alone = f"is {ABSENT:g}, without forces of its own"
+        self.warn_of_strangers(groups, alone if self.per_atom else "is large")
 
     def _warn_of_kinks(self, potential: Potential) -> None:
-        if self.extra == "layers" and not getattr(potential, "smooth", True):
+        if self.extra == "layers" and not potential.smooth:
             warnings.warn(
                 "the activation of this potential has a jump in its second derivative, so sketched "
                 "gradients have kinks and forces from them jump; use features='last_layer', or a "
                 "potential with activation='silu'",
                 stacklevel=3,
             )
-
-    def _expect_warnings(self) -> None:
-        self._untold = {i for i, known in enumerate(self.trained.tolist()) if not known}
-
-    def _warn_of_strangers(self, groups: AtomGroups) -> None:
-        for index in sorted(self._untold):
-            rows = groups.rows[index]
-            if len(rows) > 0:
-                self._untold.discard(index)
-                symbol = chemical_symbols[int(groups.numbers.flatten()[rows[0]])]
-                says = f"is {ABSENT:g}, without forces of its own" if self.per_atom else "is large"
-                warnings.warn(
-                    f"there was no {symbol} in the data that GradientUncertainty was fitted to, so "
-                    f"its uncertainty {says}; fit to data with {symbol}",
-                    stacklevel=3,
-                )
 
 
 def _check_finite(features: Tensor, part: Part) -> None:

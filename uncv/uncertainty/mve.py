@@ -45,7 +45,7 @@ class MVEUncertainty(UncertaintyBase):
         ------
         ValueError
         """
-        found = getattr(potential, "head", "")
+        found = potential.head
         if found != "mean_variance":
             raise ValueError(
                 f"MVEUncertainty needs a potential with a mean-variance head but this one has "

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from uncv.fitted import FittedModule
+from uncv.gradient.layout import by_element, joined
 from uncv.groups import AtomGroups
-from uncv.layout import by_element, joined
 
 POINTS = 1000
 """Points kept of each element; the time of a query grows with them."""
@@ -115,7 +115,7 @@ class Nearest(FittedModule):
     Parameters
     ----------
     layout : str
-        In which order the features come (`uncv.layout`).
+        In which order the features come (`uncv.gradient.layout`).
     """
 
     twice: Tensor

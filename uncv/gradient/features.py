@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from uncv.fitted import FittedModule
+from uncv.gradient.sketch import Sketch, SketchTables, sketch, tables_of
 from uncv.groups import AtomGroups
 from uncv.protocols import LayerTape, MemberOutput
 from uncv.scripting import is_scripting
-from uncv.sketch import Sketch, SketchTables, sketch, tables_of
 
 ALL = -1
 """Of ``member``: the average of all members' kernels."""
@@ -33,7 +33,7 @@ class GradientFeatures(FittedModule):
         Which member, or `ALL`.
     layout : str
         'frames' for the mean over the atoms of each frame (F, D); otherwise in which order those of
-        atoms come (`uncv.layout`).
+        atoms come (`uncv.gradient.layout`).
 
     Attributes
     ----------

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from uncv.fitted import FittedModule
-from uncv.groups import AtomGroups
-from uncv.layout import joined, rows_of_elements
-from uncv.norms import (
+from uncv.gradient.layout import joined, rows_of_elements
+from uncv.gradient.norms import (
     NormsOfPlaces,
     NormsOfRows,
     NormTables,
     norms_of_places,
     norms_of_rows,
 )
+from uncv.groups import AtomGroups
 from uncv.scripting import is_scripting
 
 ROUNDING = 1e-14
@@ -142,7 +142,7 @@ class Posterior(FittedModule):
     sigma : float
         σ, for features of mean square 1.
     layout : str
-        In which order the features come (`uncv.layout`).
+        In which order the features come (`uncv.gradient.layout`).
     """
 
     weight: Tensor

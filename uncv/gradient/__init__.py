@@ -1,0 +1,1 @@
+"""Gradient features of atoms, and how far they are from those of the training data."""
