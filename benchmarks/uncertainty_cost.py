@@ -71,6 +71,11 @@ def contender(cv: uncv.UncertaintyCV, frame: uncv.Dataset, *, biased: bool) -> C
 class EnergyAlone(uncv.EnsembleUncertainty):
     """No uncertainty: what plain dynamics of the model costs."""
 
+    per_atom = False
+
+    def __init__(self) -> None:
+        super().__init__("energy")
+
     def check(self, potential: object) -> None:
         """Take any potential."""
 
