@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from uncertainty_sets import SETS
 
 COLUMNS = {
     "spearman": ("Spearman ρ", "higher is better"),
@@ -24,6 +25,7 @@ COLUMNS = {
     "coverage": ("conformal coverage", "0.90 was promised in domain"),
 }
 IN_DOMAIN = ("in domain", "300 K")
+BROKEN = {"acetylacetone": "acetyl-\nacetone", "malonaldehyde": "malon-\naldehyde"}
 COLOURS = ("#1b6ca8", "#b5542b", "#e0a33c", "#2f7d4f", "#7bb661", "#8d6bb1", "#c2478d", "#6d6d6d")
 MARKERS = "oDdsP^vX"
 
@@ -34,14 +36,19 @@ Values = dict[Key, dict[str, list[float]]]
 def write_report(results: Path, folder: Path) -> None:
     """Write uncertainty.md, uncertainty.json and uncertainty.png into a folder."""
     rows = [json.loads(line) for line in results.read_text().splitlines()]
+    rows.sort(key=lambda row: (list(SETS).index(row["set"]), row["seed"]))
     values: Values = defaultdict(lambda: defaultdict(list))
     for row in rows:
         for name in (*COLUMNS, "force_rmse", "energy_rmse", "coverage_one_atom"):
             if row.get(name) is not None and np.isfinite(row[name]):
                 values[row["set"], row["test"], row["estimator"]][name].append(row[name])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "uncertainty.md").write_text(table(rows, values))
-    (folder / "uncertainty.json").write_text(json.dumps(rows, indent=0) + "\n")
+    text = table(rows, values) + "\n".join(costs(folder)) + "\n"
+    (folder / "uncertainty.md").write_text(text)
+    rounded = [{k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
+               for row in rows]  # fmt: skip
+    lines = ",\n".join(json.dumps(row) for row in rounded)
+    (folder / "uncertainty.json").write_text(f"[\n{lines}\n]\n")
     draw(values).savefig(folder / "uncertainty.png", dpi=140, bbox_inches="tight")
 
 
@@ -66,6 +73,39 @@ def table(rows: list[dict], values: Values) -> str:
     for name, test in dict.fromkeys((key[0], key[1]) for key in values):
         text += ["", f"## {name}, {test}", "", *_lines_of(name, test, values)]
     return "\n".join(text) + "\n"
+
+
+def costs(folder: Path) -> list[str]:
+    """Return what `uncertainty_cost.py` measured, where it was written beside this, as a table."""
+    lines = [
+        "",
+        "## Cost of a biased step",
+        "",
+        "Over an unbiased step of the same single model, networks of the size of ANI-1x",
+        "(`benchmarks/uncertainty_cost.py`); in brackets, how many times faster than the biased",
+        "step of an ensemble of eight.",
+    ]
+    found = [
+        json.loads(path.read_text()) for path in sorted(folder.glob("uncertainty_cost_*.json"))
+    ]
+    columns = [(run, name) for run in found for name in run["systems"]]
+    if not columns:
+        return []
+    heads = [f"{name}, {_threads(run['threads'])}" for run, name in columns]
+    lines += ["", f"| uncertainty | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for label in columns[0][0]["systems"]["22 atoms"]["over_plain"]:
+        cells = []
+        for run, name in columns:
+            system = run["systems"][name]
+            faster = system["ensemble_over"].get(label)
+            beside = f" ({faster:.2f})" if faster else ""
+            cells.append(f"{system['over_plain'][label]:.2f}{beside}")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return lines
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def exchangeable(rows: list[dict]) -> list[str]:
@@ -160,7 +200,10 @@ def draw(values: Values) -> Figure:
         for edge in range(1, len(tests)):
             axis.axvline(edge - 0.5, color="0.85", lw=0.8)
     axes[-1].axhline(0.9, color="0.3", lw=1, ls="--")
-    axes[-1].set_xticks(range(len(tests)), [f"{a}\n{b}" for a, b in tests], fontsize=8)
+    axes[1].set_ylim(0.0, 1.04)
+    axes[-1].set_xticks(
+        range(len(tests)), [f"{BROKEN.get(a, a)}\n{b}" for a, b in tests], fontsize=8
+    )
     axes[0].legend(
         ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.02), frameon=False
     )
