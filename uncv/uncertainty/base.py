@@ -96,6 +96,19 @@ class UncertaintyBase(FittedModule):
                 "another uncertainty, or a potential that gives it"
             )
 
+    def check_head(self, potential: Potential, head: str) -> None:
+        """Refuse a potential whose networks were not trained with a head.
+
+        Raises
+        ------
+        ValueError
+        """
+        if potential.head != head:
+            raise ValueError(
+                f"{type(self).__name__} needs a potential with the head {head!r} but this one has "
+                f"{potential.head or 'no'} head; train with TrainSettings(head={head!r})"
+            )
+
 
 class TrainedUncertainty(UncertaintyBase):
     """Base of those fitted to the training atoms, as one member of the potential sees them.

@@ -1,5 +1,6 @@
 """The spread of an ensemble's members."""
 
+import warnings
 from typing import Any, Final, Literal, get_args
 
 from torch import Tensor
@@ -55,6 +56,8 @@ class EnsembleUncertainty(UncertaintyBase):
     def check(self, potential: Potential) -> None:
         """Refuse a potential of one member, which has no spread.
 
+        Warn of forces whose spread has kinks: those of a potential that is not smooth.
+
         Raises
         ------
         ValueError
@@ -64,6 +67,13 @@ class EnsembleUncertainty(UncertaintyBase):
             raise ValueError(
                 f"the potential has {potential.members} member; an ensemble uncertainty needs at "
                 "least 2: train with TrainSettings(members=4)"
+            )
+        if self.of == "forces" and not potential.smooth:
+            warnings.warn(
+                "the activation of this potential has a jump in its second derivative, so the "
+                "gradient of the spread of its forces jumps; use of='energy' or 'atomic_energy', "
+                "or a potential with activation='silu'",
+                stacklevel=3,
             )
 
     def forward(self, output: MemberOutput, groups: AtomGroups) -> Tensor:

@@ -59,12 +59,7 @@ class EvidentialUncertainty(UncertaintyBase):
         ------
         ValueError
         """
-        found = potential.head
-        if found != "evidential":
-            raise ValueError(
-                f"EvidentialUncertainty needs a potential with an evidential head but this one has "
-                f"{found or 'no'} head; train with TrainSettings(head='evidential')"
-            )
+        self.check_head(potential, "evidential")
 
     def forward(self, output: MemberOutput, groups: AtomGroups) -> Tensor:
         """Return the uncertainty of each atom (F, A)."""

@@ -45,12 +45,7 @@ class MVEUncertainty(UncertaintyBase):
         ------
         ValueError
         """
-        found = potential.head
-        if found != "mean_variance":
-            raise ValueError(
-                f"MVEUncertainty needs a potential with a mean-variance head but this one has "
-                f"{found or 'no'} head; train with TrainSettings(head='mean_variance')"
-            )
+        self.check_head(potential, "mean_variance")
 
     def forward(self, output: MemberOutput, groups: AtomGroups) -> Tensor:
         """Return the uncertainty of each atom (F, A)."""
