@@ -9,6 +9,7 @@ from uncv.config import (
     CampaignConfig,
     dump_config,
     load_config,
+    make_config,
     make_uncertainty_section,
     parse_config,
 )
@@ -89,3 +90,12 @@ def test_options_of_an_uncertainty():
         make_uncertainty_section("gmm", ["reduce:rms"])
     with pytest.raises(ConfigError, match=r"unknown key 'uncertainty.sigmo'; did you mean 'sigma'"):
         make_uncertainty_section("gradient", ["sigmo=1"])
+
+
+def test_an_uncertainty_that_the_members_do_not_allow():
+    """Told before anything is trained."""
+    with pytest.raises(ConfigError, match="needs at least 2 members, found 1; train more, or"):
+        make_config({"potential": {"members": 1}})
+    with pytest.raises(ConfigError, match="member 2 was asked for, but there are 2, from 0"):
+        make_uncertainty_section("gradient", ["member=2"], members=2)
+    assert make_uncertainty_section("gradient", ["member=all"], members=1).member == "all"

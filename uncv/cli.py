@@ -148,7 +148,7 @@ def train(
     from uncv.training import TrainSettings
     from uncv.training import train as run
 
-    chosen = make_uncertainty_section(uncertainty.value, option or [])
+    chosen = make_uncertainty_section(uncertainty.value, option or [], members)
     settings = TrainSettings(
         members=members,
         epochs=epochs,

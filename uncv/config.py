@@ -11,7 +11,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from uncv.config_section import Positive, PositiveInt, Section, Share
-from uncv.config_uncertainty import UNCERTAINTY_SECTIONS, EnsembleConfig, UncertaintyConfig
+from uncv.config_uncertainty import (
+    UNCERTAINTY_SECTIONS,
+    EnsembleConfig,
+    UncertaintyConfig,
+    check_members,
+)
 from uncv.errors import ConfigError
 
 Torsion = tuple[int, int, int, int]
@@ -184,6 +189,11 @@ class CampaignConfig(Section):
         "on machines with other numbers of cores",
     )
 
+    @model_validator(mode="after")
+    def _members(self) -> CampaignConfig:
+        check_members(self.uncertainty, self.potential.members)
+        return self
+
 
 def load_config(path: str | Path) -> CampaignConfig:
     """Read a configuration from a YAML file; a structure is looked for beside that file first.
@@ -240,13 +250,16 @@ def make_config(values: dict[str, Any], source: str = "the configuration") -> Ca
         raise ConfigError(f"{source}: {problems}") from error
 
 
-def make_uncertainty_section(kind: str, options: Sequence[str]) -> UncertaintyConfig:
+def make_uncertainty_section(
+    kind: str, options: Sequence[str], members: int = 4
+) -> UncertaintyConfig:
     """Return the section that chooses an uncertainty from its kind and options as KEY=VALUE.
 
     Raises
     ------
     ConfigError
-        If an option is not KEY=VALUE, or as `load_config`.
+        If an option is not KEY=VALUE, if a potential of so many members cannot have this
+        uncertainty, or as `load_config`.
 
     Examples
     --------
@@ -259,7 +272,8 @@ def make_uncertainty_section(kind: str, options: Sequence[str]) -> UncertaintyCo
         if not equals:
             raise ConfigError(f"option {option!r} is not KEY=VALUE; write for instance reduce=rms")
         values[key] = yaml.safe_load(value)
-    return make_config({"uncertainty": values}, "the options").uncertainty
+    potential = {"members": members}
+    return make_config({"uncertainty": values, "potential": potential}, "the options").uncertainty
 
 
 def dump_config(config: CampaignConfig) -> str:
@@ -274,6 +288,9 @@ def _problem(error: dict[str, Any]) -> str:
     if error["type"] == "union_tag_invalid":
         kinds = ", ".join(UNCERTAINTY_SECTIONS)
         return f"{path}.kind: expected one of {kinds} (found {error['input']!r})"
+    if error["type"] == "value_error":  # ours: it says what was found
+        says = error["msg"].removeprefix("Value error, ")
+        return f"{path}: {says}" if location else says
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg']} (found {error['input']!r})"
     section = UNCERTAINTY_SECTIONS[kind] if kind else _section_at(location[:-1])

@@ -88,3 +88,20 @@ UNCERTAINTY_SECTIONS: dict[str, type[Section]] = {
     "mean_variance": MeanVarianceConfig,
     "evidential": EvidentialConfig,
 }
+
+
+def check_members(given: UncertaintyConfig, members: int) -> None:
+    """Refuse an uncertainty that a potential of so many members cannot have.
+
+    Raises
+    ------
+    ValueError
+    """
+    if given.kind == "ensemble" and members < 2:
+        raise ValueError(
+            f"an ensemble uncertainty needs at least 2 members, found {members}; train more, or "
+            "choose gradient, gmm, mean_variance or evidential"
+        )
+    member = getattr(given, "member", 0)
+    if isinstance(member, int) and member >= members:
+        raise ValueError(f"member {member} was asked for, but there are {members}, from 0")
