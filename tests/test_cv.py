@@ -182,3 +182,19 @@ def test_padding_alone_in_a_batch_has_no_say():
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
         tiny.cv().save(tmp_path / "absent" / "a.uncv")
+
+
+def test_a_file_of_the_first_format_is_still_read(tmp_path):
+    """It kept one factor beside the calibrator's name."""
+    data = tiny.frames("CH3OH", 2)
+    tiny.cv().save(tmp_path / "cv.uncv")
+    content = torch.load(tmp_path / "cv.uncv", weights_only=True)
+    about = json.loads(content["about"])
+    factor = {"name": "ConformalCalibrator", "factor": 1.1, "kind": "energy", "alpha": 0.2}
+    content["about"] = json.dumps({**about, "calibrator": factor})
+    del content["calibrator_state"]
+    torch.save({**content, "version": 1}, tmp_path / "first.uncv")
+    again = UncertaintyCV.load(tmp_path / "first.uncv")
+    assert (again.calibrator.alpha, again.calibrator.factor) == (0.2, 1.1)
+    expected = 1.1 * tiny.cv().evaluate(data).uncertainty
+    np.testing.assert_allclose(again.evaluate(data).uncertainty, expected, rtol=1e-12)

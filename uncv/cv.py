@@ -367,7 +367,8 @@ def _restore(about: dict[str, Any] | None, state: dict[str, Tensor]) -> Calibrat
     if "settings" not in about:  # format version 1: one factor, beside the settings
         given = {} if about["alpha"] is None else {"alpha": about["alpha"]}
         calibrator = calibration.by_name(about["name"], given)
-        calibrator.restore({**calibrator.state_dict(), "scale": torch.tensor([about["factor"]])})
+        factor = torch.tensor([about["factor"]], dtype=torch.float64)
+        calibrator.restore({**calibrator.state_dict(), "scale": factor})
     else:
         calibrator = calibration.by_name(about["name"], about["settings"])
         calibrator.restore(state)
