@@ -96,6 +96,8 @@ def test_damaged_archives_are_named(tmp_path):
     (tmp_path / "x.pt").write_bytes(b"nothing")
     with pytest.raises(FileFormatError, match=r"x\.pt is not a TorchScript file"):
         load_module(tmp_path / "x.pt")
+    with pytest.raises(FileNotFoundError, match=r"absent\.pt does not exist; expected a TorchScri"):
+        load_module(tmp_path / "absent.pt")
     with pytest.raises(FileFormatError, match="archive of a TorchScript module is damaged"):
         from_bytes(torch.zeros(9, dtype=torch.uint8))
 

@@ -55,9 +55,12 @@ def load_module(path: str | Path, names: tuple[str, ...] = ()) -> tuple[ScriptMo
 
     Raises
     ------
+    FileNotFoundError
     FileFormatError
         If it is not a TorchScript file.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist; expected a TorchScript file")
     extra = dict.fromkeys(names, "")
     try:
         module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
