@@ -17,7 +17,7 @@ import tiny
 import torch
 
 import uncv.openmm
-from uncv.bias import Bias, LinearBias
+from uncv.bias import Bias, HarmonicBias, LinearBias
 from uncv.calibration import GaussianCalibrator
 from uncv.cv import CVResult, UncertaintyCV
 from uncv.data import Dataset, concatenate
@@ -139,6 +139,7 @@ UNCERTAINTIES = [
 ]
 BIASES = [
     BiasCase("linear", lambda: LinearBias(0.5), lambda u: -0.5 * u),
+    BiasCase("harmonic", lambda: HarmonicBias(3.0, 0.4), lambda u: 1.5 * (u - 0.4) ** 2),
     BiasCase("linear, upwards", lambda: LinearBias(-2.0), lambda u: 2.0 * u),
 ]
 ENGINES = [

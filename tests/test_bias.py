@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uncv.bias import AdaptiveBias, Bias, LinearBias
+from uncv.bias import AdaptiveBias, Bias, HarmonicBias, LinearBias
 
 
 def test_a_positive_strength_drives_towards_uncertainty():
@@ -23,6 +23,19 @@ def test_the_slope_is_there_without_gradients_too():
     assert not energy.requires_grad
     assert slope.tolist() == [-2.0]
     assert u.grad is None
+
+
+def test_harmonic_bias_pulls_towards_its_centre():
+    energy, slope = HarmonicBias(4.0, 1.5).energy_and_slope(torch.tensor([1.0, 1.5, 3.5]))
+    assert energy.tolist() == [0.5, 0.0, 8.0]
+    assert slope.tolist() == [-2.0, 0.0, 8.0]
+    assert repr(HarmonicBias(4.0, 1.5)) == "HarmonicBias(strength=4.0, centre=1.5)"
+    with pytest.raises(
+        ValueError, match=r"strength is -1\.0; expected a number that is not negative"
+    ):
+        HarmonicBias(-1.0, 0.0)
+    with pytest.raises(ValueError, match="centre is nan; expected a finite number"):
+        HarmonicBias(1.0, float("nan"))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -185,13 +185,11 @@ def test_a_wrong_script_is_refused_before_the_first_step(tmp_path, script, messa
         plumed_system(tmp_path, script, tiny.cv(), topology)
 
 
-def test_plumed_cannot_be_serialised_or_checkpointed(tmp_path):
+def test_plumed_cannot_be_serialised(tmp_path):
     data = tiny.frames("CH3OH")
     topology = tiny.topology(data)
     system = plumed_system(tmp_path, U + "PRINT ARG=u\n", tiny.cv(), topology)
     simulation = simulation_of(system, topology, data.positions)
-    with pytest.raises(EngineError, match="PLUMED cannot be checkpointed"):
-        engine.save_checkpoint(simulation, tmp_path / "run.chk")
     with pytest.raises(EngineError, match="serialise it without plumed"):
         pickle.dumps(engine.driver_of(simulation))
     with pytest.raises(openmm.OpenMMException, match="could not be pickled"):

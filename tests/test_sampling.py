@@ -277,5 +277,5 @@ def test_a_failed_run_ends_its_plumed_instances(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             sample(topology, data, tiny.cv(), settings=SHORT, plumed=plumed, progress=interrupt)
     with pytest.raises(PlumedError, match="was closed"):
-        drivers[0].gates[0].driver.begin(9, data.positions[0])
+        drivers[0].plumed.gates[0].driver.begin(9, data.positions[0])
     assert len(np.loadtxt(tmp_path / "COLVAR.0")) == 5

@@ -12,7 +12,7 @@ from uncv._version import __version__
 
 if TYPE_CHECKING:
     from uncv import analysis, openmm, oracles, plots, structures
-    from uncv.bias import AdaptiveBias, LinearBias
+    from uncv.bias import AdaptiveBias, HarmonicBias, LinearBias
     from uncv.calibration import ConformalCalibrator
     from uncv.cv import UncertaintyCV
     from uncv.data import Dataset, concatenate
@@ -48,6 +48,7 @@ _HOME = {
     "EvidentialUncertainty": "uncv.uncertainty",
     "UncertaintyCV": "uncv.cv",
     "ConformalCalibrator": "uncv.calibration",
+    "HarmonicBias": "uncv.bias",
     "LinearBias": "uncv.bias",
     "AdaptiveBias": "uncv.bias",
     "StopRules": "uncv.stopping",
@@ -77,6 +78,7 @@ __all__ = [
     "EvidentialUncertainty",
     "UncertaintyCV",
     "ConformalCalibrator",
+    "HarmonicBias",
     "LinearBias",
     "AdaptiveBias",
     "StopRules",

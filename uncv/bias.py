@@ -56,6 +56,45 @@ class LinearBias(Bias):
         return f"strength={self.strength}"
 
 
+class HarmonicBias(Bias):
+    """V(u) = strength/2 · (u − centre)²: holds u near a value.
+
+    Parameters
+    ----------
+    strength : float
+        Force constant in eV per squared unit of u, not negative.
+    centre : float
+        In the unit of u.
+
+    Notes
+    -----
+    Equal to PLUMED's RESTRAINT with AT=centre and KAPPA=strength, both in PLUMED's units.
+
+    Examples
+    --------
+    >>> float(HarmonicBias(strength=2.0, centre=0.5)(torch.tensor(1.5)))
+    1.0
+    """
+
+    def __init__(self, strength: float, centre: float) -> None:
+        super().__init__()
+        self.strength = _finite("strength", strength)
+        self.centre = _finite("centre", centre)
+        if self.strength < 0.0:
+            raise ValueError(
+                f"strength is {strength}; expected a number that is not negative: a negative one "
+                "has no lower bound (LinearBias drives towards high u)"
+            )
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Return V (F,) in eV."""
+        return 0.5 * self.strength * (u - self.centre) * (u - self.centre)
+
+    def extra_repr(self) -> str:
+        """Return the settings in words."""
+        return f"strength={self.strength}, centre={self.centre}"
+
+
 @dataclass(frozen=True)
 class AdaptiveBias:
     """Bias force of fixed size relative to the physical force; exploration only.

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from uncv.cv import CVOutput, UncertaintyCV, check_gradient, gradient_of_uncertainty
+from uncv.cv import CVOutput, Prepared, UncertaintyCV, check_gradient, gradient_of_uncertainty
 from uncv.data import Batch
 
 FloatArray = NDArray[np.float64]
@@ -83,7 +83,9 @@ class FusedStep:
         self._output: CVOutput | None = None
         self._leaf: Tensor | None = None
 
-    def forward(self, positions: FloatArray, cell: FloatArray | None = None) -> StepValues:
+    def forward(
+        self, positions: FloatArray, cell: FloatArray | None = None, *, uncertainty: bool = True
+    ) -> StepValues:
         """Return energy and u, keeping the graph for `forces`.
 
         Parameters
@@ -93,6 +95,8 @@ class FusedStep:
             that drifting apart costs no precision.
         cell : numpy.ndarray, optional
             Cell vectors as rows (3, 3), Å.
+        uncertainty : bool
+            Without, u is not evaluated and is NaN.
         """
         if cell is None:
             positions = positions - positions.mean(axis=1, keepdims=True)
@@ -103,7 +107,8 @@ class FusedStep:
             else torch.from_numpy(np.ascontiguousarray(cell, dtype=np.float64))
         )
         batch = Batch(self._numbers, leaf, box.expand(len(leaf), 3, 3), self._pbc)
-        out = self.cv(batch, self._neighbours(batch))
+        prepared = self._neighbours(batch)
+        out = self.cv(batch, prepared) if uncertainty else self._energy(batch, prepared)
         self._output, self._leaf = out, leaf
         return StepValues(
             (out.energy.detach() + self._reference).numpy(),
@@ -111,7 +116,9 @@ class FusedStep:
             None if out.atomic is None else out.atomic.detach().numpy(),
         )
 
-    def forces(self, slope: FloatArray, weight: FloatArray) -> FloatArray:
+    def forces(
+        self, slope: FloatArray, weight: FloatArray, atomic: FloatArray | None = None
+    ) -> FloatArray:
         """Return −∇(weight·E + slope·u) of each walker (W, A, 3), eV/Å, in one backward pass.
 
         Parameters
@@ -120,6 +127,8 @@ class FusedStep:
             dV/du of each walker (W,).
         weight : numpy.ndarray
             dE_total/dE (W,): 1, or 0 for a walker that is parked.
+        atomic : numpy.ndarray, optional
+            dV/du of each atom (W, A), for a bias on atomic uncertainties.
 
         Raises
         ------
@@ -127,13 +136,17 @@ class FusedStep:
             At the first step with a bias, if u does not depend on the positions.
         """
         out, leaf = self._last()
-        if not self._checked and np.any(slope):
+        biased = np.any(slope) or (atomic is not None and np.any(atomic))
+        if not self._checked and biased:
             check_gradient(*self.gradients())
             self._checked = True
         heads, cotangents = [out.energy], [torch.from_numpy(weight)]
         if np.any(slope):
             heads.append(out.uncertainty)
             cotangents.append(torch.from_numpy(slope))
+        if atomic is not None and out.atomic is not None:
+            heads.append(out.atomic)
+            cotangents.append(torch.from_numpy(atomic))
         (gradient,) = torch.autograd.grad(heads, leaf, cotangents, retain_graph=True)
         return -gradient.numpy()
 
@@ -158,6 +171,10 @@ class FusedStep:
         leaf = torch.from_numpy(np.array(positions, dtype=np.float64))
         cells = torch.from_numpy(np.array(box, dtype=np.float64)).expand(len(leaf), 3, 3)
         self._list(Batch(self._numbers, leaf, cells, self._pbc))
+
+    def _energy(self, batch: Batch, prepared: Prepared) -> CVOutput:
+        energy = self.cv.potential(batch, prepared.potential).energies.mean(dim=0)
+        return CVOutput(energy, torch.full_like(energy.detach(), torch.nan), None)
 
     def _last(self) -> tuple[CVOutput, Tensor]:
         if self._output is None or self._leaf is None:

@@ -18,8 +18,8 @@ from uncv.bias import AdaptiveBias, Bias
 from uncv.cv import UncertaintyCV
 from uncv.driver.region import FloatArray, Frame, Region, StopEvent
 from uncv.driver.window import Window
-from uncv.errors import EngineError, PlumedError
-from uncv.plumed import PlumedForces, StepGate
+from uncv.errors import EngineError
+from uncv.plumed import PlumedForces, PlumedWalkers
 from uncv.step import FusedStep, StepValues
 from uncv.stopping import StopChecker
 from uncv.units import (
@@ -28,6 +28,9 @@ from uncv.units import (
     FORCE_IN_OPENMM,
     uncertainty_in_openmm,
 )
+
+ATOMIC = "atomic_uncertainty"
+"""Label of the vector of atomic uncertainties in a PLUMED input."""
 
 
 class Driver:
@@ -41,10 +44,8 @@ class Driver:
         The model's particles.
     bias : Bias or AdaptiveBias, optional
         Native bias.
-    gates : list of StepGate
-        PLUMED, one instance a walker, or empty.
-    timestep : float
-        In ps, what PLUMED was told.
+    plumed : PlumedWalkers, optional
+        PLUMED, one instance a walker.
     """
 
     def __init__(
@@ -53,32 +54,31 @@ class Driver:
         region: Region,
         *,
         bias: Bias | AdaptiveBias | None = None,
-        gates: list[StepGate] | None = None,
-        timestep: float = 0.001,
+        plumed: PlumedWalkers | None = None,
     ) -> None:
         self.cv: UncertaintyCV = step.cv
         self.region = region
+        self.periodic, self.walkers = region.periodic, region.walkers
         self.bias = bias
-        self.gates = gates or []
-        self.timestep = timestep
+        self.plumed = plumed
         self.checker: StopChecker | None = None
         self.stops: list[StopEvent] = []
         self.active = np.ones(region.walkers, dtype=bool)
-        self.frame: Frame | None = None
+        self._frame: Frame | None = None
         self._step = step
         self._home: FloatArray | None = None
+        self._partial = False  # whether the frame still lacks u
         self._unit = uncertainty_in_openmm(self.cv.kind)
         self._answer: tuple[float, FloatArray] = (0.0, np.zeros((0, 3)))
         self._seen: tuple[int, FloatArray, FloatArray | None] | None = None
         self._counted = -1  # the last step that the window and the stop rules have looked at
-        self._time: tuple[int, float] | None = None
         self._window = (
             Window(bias, region.numbers, region.walkers) if isinstance(bias, AdaptiveBias) else None
         )
 
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to be serialised with a live PLUMED instance."""
-        if self.gates:
+        if self.plumed is not None:
             raise EngineError(
                 "a System with PLUMED in it cannot be serialised; serialise it without plumed= "
                 "and create it again"
@@ -102,7 +102,8 @@ class Driver:
         box = box if self.region.periodic else None
         if self._repeated(positions, box, step):
             return self._answer
-        self._check_time(step, time)
+        if self.plumed is not None:
+            self.plumed.check_time(step, time)
         new_step, self._counted = step != self._counted, step
         all_walkers = self.region.split(positions) / ANGSTROM_IN_NM
         usable = self.active & np.isfinite(all_walkers).all(axis=(1, 2))
@@ -110,13 +111,17 @@ class Driver:
         cell = None if box is None else box / ANGSTROM_IN_NM
         if cell is None:
             walkers = walkers - walkers.mean(axis=1, keepdims=True)
-        values = self._step.forward(walkers, cell)
-        usable &= np.isfinite(values.energy) & np.isfinite(values.uncertainty)
-        bias, forces, extra = self._forces(values, usable, new_step, (positions, box, step))
+        if self.plumed is not None:
+            self.plumed.begin(step, positions, box, np.flatnonzero(usable).tolist())
+        whole = self._needs_uncertainty()
+        values = self._step.forward(walkers, cell, uncertainty=whole)
+        usable &= np.isfinite(values.energy) & (np.isfinite(values.uncertainty) | (not whole))
+        bias, forces, extra = self._forces(values, usable, new_step)
         frame = Frame(step, walkers, cell, values, bias, usable)
         self._stop(frame, forces, usable, new_step)
         alive = usable & self.active
-        self.frame = frame._replace(active=alive)
+        self._frame = frame._replace(active=alive)
+        self._partial = not whole
         energy = float((values.energy + bias)[alive].sum()) * EV_IN_KJ_PER_MOL
         total = self.region.join(forces) * FORCE_IN_OPENMM
         if extra is not None:
@@ -124,6 +129,17 @@ class Driver:
         self._answer = (energy, total)
         self._seen = (step, positions.copy(), None if box is None else box.copy())
         return self._answer
+
+    @property
+    def frame(self) -> Frame | None:
+        """The walkers at the evaluation that came last; None before the first.
+
+        Where no bias, stop rule or line of PLUMED's input looked at u, it is computed now.
+        """
+        if self._frame is not None and self._partial:
+            values = self._step.forward(self._frame.positions, self._frame.cell)
+            self._frame, self._partial = self._frame._replace(values=values), False
+        return self._frame
 
     def restart(self, walker: int) -> None:
         """Let a parked walker move again; its positions are set by the engine."""
@@ -147,20 +163,16 @@ class Driver:
 
     def flush(self, step: int) -> None:
         """Make PLUMED's update that is due when this many steps are complete."""
-        for gate in self.gates:
-            gate.flush(step)
+        if self.plumed is not None:
+            self.plumed.flush(step)
 
     def close(self) -> None:
         """End the PLUMED instances."""
-        for gate in self.gates:
-            gate.close()
+        if self.plumed is not None:
+            self.plumed.close()
 
-    def state(self) -> dict[str, NDArray]:
-        """Return what a checkpoint must hold for an exact continuation."""
-        if self.gates:
-            raise EngineError(
-                "a run with PLUMED cannot be checkpointed yet; continue it by PLUMED's RESTART"
-            )
+    def state(self, step: int) -> dict[str, NDArray]:
+        """Return what a checkpoint after this many steps must hold for an exact continuation."""
         listed = self._step.listed_at()
         kept: dict[str, NDArray] = {"active": self.active, "counted": np.array(self._counted)}
         if listed is not None:
@@ -168,17 +180,21 @@ class Driver:
             kept["listed_cell"] = self._step.listed_cell()
         if self._window is not None:
             kept["squares"], kept["filled"] = self._window.squares, self._window.filled
+        if self.plumed is not None:
+            kept |= self.plumed.state(step)
         return kept
 
     def restore(self, kept: dict[str, NDArray]) -> None:
         """Take up the state that `state` gave."""
         self.active = np.array(kept["active"], dtype=bool)
-        self._seen, self._time, self._counted = None, None, int(kept["counted"])
+        self._seen, self._counted = None, int(kept["counted"])
         if "listed" in kept:
             self._step.list_at(kept["listed"], kept["listed_cell"])
         if self._window is not None:
             self._window.squares = np.array(kept["squares"])
             self._window.filled = np.array(kept["filled"])
+        if self.plumed is not None:
+            self.plumed.resume(kept)
 
     def _repeated(self, positions: FloatArray, box: FloatArray | None, step: int) -> bool:
         if self._seen is None or self._seen[0] != step:
@@ -187,17 +203,11 @@ class Driver:
         same_box = box is None or (seen_box is not None and np.array_equal(box, seen_box))
         return same_box and np.array_equal(positions, seen)
 
-    def _check_time(self, step: int, time: float) -> None:
-        before, self._time = self._time, (step, time)
-        if not self.gates or before is None or step <= before[0]:
-            return
-        found = (time - before[1]) / (step - before[0])
-        if abs(found - self.timestep) > 1e-6 * self.timestep:
-            raise PlumedError(
-                f"the integrator's time step is {found * 1000:g} fs but PLUMED was told "
-                f"{self.timestep * 1000:g} fs; give plumed=uncv.openmm.Plumed(script, "
-                f"timestep={found:g}), in ps"
-            )
+    def _needs_uncertainty(self) -> bool:
+        if self.bias is not None or self.checker is not None:
+            return True
+        names = ("uncertainty", ATOMIC) if self.cv.uncertainty.per_atom else ("uncertainty",)
+        return self.plumed is not None and any(self.plumed.needs(name) for name in names)
 
     def _with_stand_ins(self, walkers: FloatArray, usable: NDArray[np.bool_]) -> FloatArray:
         """Return the positions with a sound structure in place of walkers that are not usable."""
@@ -210,11 +220,7 @@ class Driver:
         return np.where(usable[:, None, None], walkers, self._home)
 
     def _forces(
-        self,
-        values: StepValues,
-        usable: NDArray[np.bool_],
-        new_step: bool,
-        seen: tuple[FloatArray, FloatArray | None, int],
+        self, values: StepValues, usable: NDArray[np.bool_], new_step: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Return bias (W,) in eV, forces of the model in eV/Å, and PLUMED's in kJ/mol/nm."""
         weight = usable.astype(np.float64)
@@ -224,41 +230,32 @@ class Driver:
         if isinstance(self.bias, Bias):
             energy, derivative = self.bias.energy_and_slope(torch.from_numpy(values.uncertainty))
             bias, slope = energy.numpy() * weight, derivative.numpy() * weight
-        extra = None
-        if self.gates:
-            answers = self._plumed(values, usable, seen)
-            extra = np.zeros((self.region.particles, 3))
-            for walker, answer in answers.items():
-                bias[walker] += answer.bias / EV_IN_KJ_PER_MOL
-                slope[walker] += answer.derivatives["uncertainty"] * self._unit / EV_IN_KJ_PER_MOL
-                weight[walker] += answer.derivatives["energy"]
-                extra[self._particles(walker)] += answer.forces
-        return bias, self._step.forces(slope, weight), extra
+        if self.plumed is None:
+            return bias, self._step.forces(slope, weight), None
+        extra, atomic = np.zeros((len(weight), self.plumed.atoms, 3)), None
+        for walker, answer in self._answers(self.plumed, values, usable).items():
+            bias[walker] += answer.bias / EV_IN_KJ_PER_MOL
+            slope[walker] += answer.derivatives["uncertainty"] * self._unit / EV_IN_KJ_PER_MOL
+            weight[walker] += answer.derivatives["energy"]
+            extra[walker] = answer.forces
+            if ATOMIC in answer.vectors:
+                atomic = np.zeros_like(values.atomic) if atomic is None else atomic
+                atomic[walker] = answer.vectors[ATOMIC] * self._unit / EV_IN_KJ_PER_MOL
+        return bias, self._step.forces(slope, weight, atomic), extra.reshape(-1, 3)
 
-    def _plumed(
-        self,
-        values: StepValues,
-        usable: NDArray[np.bool_],
-        seen: tuple[FloatArray, FloatArray | None, int],
+    def _answers(
+        self, plumed: PlumedWalkers, values: StepValues, usable: NDArray[np.bool_]
     ) -> dict[int, PlumedForces]:
-        positions, box, step = seen
-        answers = {}
-        for walker in np.flatnonzero(usable).tolist():
-            gate = self.gates[walker]
-            answer = gate.begin(step, positions[self._particles(walker)], box)
-            if answer is None:
-                answer = gate.finish(
-                    {
-                        "uncertainty": float(values.uncertainty[walker]) * self._unit,
-                        "energy": float(values.energy[walker]) * EV_IN_KJ_PER_MOL,
-                    }
-                )
-            answers[walker] = answer
-        return answers
-
-    def _particles(self, walker: int) -> slice:
-        each = self.region.particles // self.region.walkers
-        return slice(walker * each, (walker + 1) * each)
+        """Tell PLUMED the values of the walkers in its units."""
+        energy, u = values.energy * EV_IN_KJ_PER_MOL, self.in_openmm_units(values.uncertainty)
+        told: dict[int, dict[str, float | FloatArray]] = {
+            w: {"energy": float(energy[w]), "uncertainty": float(u[w])}
+            for w in np.flatnonzero(usable).tolist()
+        }
+        if values.atomic is not None:
+            for walker, known in told.items():
+                known[ATOMIC] = self.in_openmm_units(values.atomic[walker])
+        return plumed.finish(told)
 
     def _adaptive(self, window: Window, usable: NDArray[np.bool_], new_step: bool) -> FloatArray:
         of_u, of_energy = (g.numpy() for g in self._step.gradients())

@@ -11,7 +11,7 @@ from uncv.openmm.mixed import embed
 from uncv.openmm.particles import remove_center_of_mass_motion, replicate
 from uncv.openmm.plumed_run import Plumed
 from uncv.openmm.reporters import WalkerReporter
-from uncv.openmm.system import create_system
+from uncv.openmm.system import create_system, plumed_force
 
 __all__ = [
     "Plumed",
@@ -22,6 +22,7 @@ __all__ = [
     "energy_force",
     "finish",
     "load_checkpoint",
+    "plumed_force",
     "remove_center_of_mass_motion",
     "replicate",
     "save_checkpoint",

@@ -10,7 +10,7 @@ import openmm
 
 from uncv.bias import AdaptiveBias, Bias
 from uncv.cv import UncertaintyCV
-from uncv.driver import Driver
+from uncv.driver import Driver, PlumedAlone
 from uncv.errors import EngineError
 from uncv.openmm.plumed_run import Plumed
 
@@ -74,7 +74,7 @@ def check_smooth(cv: UncertaintyCV) -> None:
         )
 
 
-def check_system(system: openmm.System, driver: Driver) -> None:
+def check_system(system: openmm.System, driver: Driver | PlumedAlone) -> None:
     """Refuse barostats that cannot work with several walkers or the adaptive bias."""
     barostat = next(
         (f.__class__.__name__ for f in system.getForces() if f.__class__.__name__ in BAROSTATS),
@@ -82,9 +82,9 @@ def check_system(system: openmm.System, driver: Driver) -> None:
     )
     if barostat is None:
         return
-    if driver.region.walkers > 1:
+    if driver.walkers > 1:
         raise EngineError(f"{barostat} scales one box for all walkers; use walkers=1")
-    if isinstance(driver.bias, AdaptiveBias):
+    if isinstance(driver, Driver) and isinstance(driver.bias, AdaptiveBias):
         raise EngineError(
             f"{barostat} needs a potential and the adaptive bias has none; use LinearBias"
         )

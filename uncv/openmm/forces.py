@@ -13,7 +13,7 @@ from openmm import app, unit
 from uncv.bias import AdaptiveBias, Bias
 from uncv.cv import UncertaintyCV
 from uncv.dependencies import import_openmmtorch
-from uncv.driver import Driver, Region
+from uncv.driver import Driver, PlumedAlone, Region
 from uncv.openmm.checks import Backend, check_smooth, check_system
 from uncv.openmm.particles import is_periodic, region_of
 from uncv.step import FusedStep
@@ -61,7 +61,7 @@ def energy_force(
 class DriverCallback:
     """What PythonForce calls; one object with the driver."""
 
-    def __init__(self, driver: Driver, system: openmm.System) -> None:
+    def __init__(self, driver: Driver | PlumedAlone, system: openmm.System) -> None:
         self.driver = driver
         self._system: openmm.System | None = system
 
@@ -73,7 +73,7 @@ class DriverCallback:
         if self._system is not None:
             check_system(self._system, self.driver)
             self._system = None
-        positions, box = _read(state, self.driver.region.periodic)
+        positions, box = _read(state, self.driver.periodic)
         time = state.getTime().value_in_unit(unit.picosecond)
         return self.driver.evaluate(positions, box, state.getStepCount(), time)
 

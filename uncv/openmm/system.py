@@ -11,13 +11,13 @@ from openmm import app
 
 from uncv.bias import AdaptiveBias, Bias
 from uncv.cv import UncertaintyCV
-from uncv.driver import Driver
+from uncv.driver import Driver, PlumedAlone
 from uncv.errors import EngineError
 from uncv.openmm.checks import Backend, check_bias, check_region
 from uncv.openmm.forces import DriverCallback, python_force, torch_force
 from uncv.openmm.mixed import embed
 from uncv.openmm.particles import is_periodic, particles_of, region_of
-from uncv.openmm.plumed_run import Plumed, step_gates
+from uncv.openmm.plumed_run import Plumed, plumed_walkers
 from uncv.step import FusedStep
 
 
@@ -81,10 +81,49 @@ def create_system(
     if backend == "torchforce":
         made.addForce(torch_force(cv, region, "total", bias))
         return made
-    gates = [] if plumed is None else step_gates(plumed, made, region)
     step = FusedStep(cv, region.numbers, walkers, periodic=region.periodic)
-    timestep = plumed.timestep if isinstance(plumed, Plumed) else 0.001
-    driver = Driver(step, region, bias=bias, gates=gates, timestep=timestep)
+    atomic = len(region.numbers) if cv.uncertainty.per_atom else 0
+    acting = None if plumed is None else plumed_walkers(plumed, made, walkers, atomic)
+    driver = Driver(step, region, bias=bias, plumed=acting)
     made.addForce(python_force(DriverCallback(driver, made), region))
     made.uncv_driver = driver
     return made
+
+
+def plumed_force(
+    system: openmm.System, plumed: str | Path | Plumed, walkers: int = 1
+) -> openmm.Force:
+    """Return a Force by which PLUMED acts on a System of your own: any force field, or TorchForce.
+
+    ``system.addForce(plumed_force(system, plumed))``. There is no u by EXTRACV here; an exported
+    collective variable may be read by the action UNCERTAINTY of ``uncv plugin``. `finish`,
+    `save_checkpoint` and `load_checkpoint` work as with `create_system`.
+
+    Parameters
+    ----------
+    system : openmm.System
+        Gives masses, charges (of a NonbondedForce) and whether the box counts; it remembers PLUMED.
+    plumed : str, Path or Plumed
+        PLUMED input.
+    walkers : int
+        Copies of a molecule that fill the System.
+
+    Raises
+    ------
+    EngineError
+        If the System has PLUMED or a model of uncv already.
+    PlumedError
+        If the input is refused.
+    """
+    if getattr(system, "uncv_driver", None) is not None:
+        raise EngineError(
+            "the System has a driver of uncv already; give plumed= to create_system instead"
+        )
+    if system.getNumParticles() % walkers:
+        raise EngineError(f"{system.getNumParticles()} particles are not {walkers} equal walkers")
+    acting = plumed_walkers(plumed, system, walkers, provides=())
+    driver = PlumedAlone(acting, system.usesPeriodicBoundaryConditions())
+    force = openmm.PythonForce(DriverCallback(driver, system))
+    force.setUsesPeriodicBoundaryConditions(driver.periodic)
+    system.uncv_driver = driver
+    return force

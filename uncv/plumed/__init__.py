@@ -4,11 +4,13 @@ from uncv.plumed.driver import PlumedDriver, PlumedForces
 from uncv.plumed.gate import StepGate
 from uncv.plumed.kernel import plumed_kernel, plumed_version
 from uncv.plumed.settings import PlumedSettings
+from uncv.plumed.walkers import PlumedWalkers
 
 __all__ = [
     "PlumedDriver",
     "PlumedForces",
     "PlumedSettings",
+    "PlumedWalkers",
     "StepGate",
     "plumed_kernel",
     "plumed_version",

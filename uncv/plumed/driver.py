@@ -1,28 +1,35 @@
 """One PLUMED instance: values of a walker go in, forces and derivatives come out.
 
-kJ/mol, nm, ps, amu and e throughout, whatever UNITS an input declares. The order of the commands
-is that of PLUMED's developer manual, "How to add PLUMED to an MD code".
+kJ/mol, nm, ps, amu and e throughout, whatever UNITS an input declares.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
+from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
-from uncv.plumed.kernel import FAILURES, new_instance
-from uncv.plumed.script import ScriptLine, check_script, read_script
+from uncv.plumed.instance import Instance, internal_energy_unit
+from uncv.plumed.outputs import Kept, keep, put_back, redirected
+from uncv.plumed.restart import continued, without_restart
+from uncv.plumed.script import ScriptLine, read_script
 from uncv.plumed.settings import PlumedSettings
-from uncv.units import KB_IN_KJ_PER_MOL_K
+from uncv.plumed.walker_input import check_input, for_walker, with_energy
 
 Array = NDArray[np.float64]
+Values = Mapping[str, float | Array]
 
 _WORKING_DIRECTORY = threading.RLock()
 
@@ -39,6 +46,8 @@ class PlumedForces(NamedTuple):
     derivatives : dict
         dV/dvalue of each provided value, kJ/mol per unit of the value; 0 where V does not
         depend on it.
+    vectors : dict
+        The same for each vector that the input declares by PUT, one number an element.
     virial : numpy.ndarray
         -dV/dstrain at fixed values (3, 3), kJ/mol, for a strain of the box and all positions
         (PLUMED's own has the other sign).
@@ -47,7 +56,12 @@ class PlumedForces(NamedTuple):
     bias: float
     forces: Array
     derivatives: dict[str, float]
+    vectors: dict[str, Array]
     virial: Array
+
+    def uses(self, name: str) -> bool:
+        """Whether the bias depends on a value here."""
+        return name in self.vectors or self.derivatives.get(name, 0.0) != 0.0
 
 
 class PlumedDriver:
@@ -55,7 +69,9 @@ class PlumedDriver:
 
     An evaluation is ``begin``, then ``needs`` for each value, then ``finish``; it never deposits
     or prints. ``update`` does that for the evaluation that came last; `uncv.plumed.StepGate`
-    decides when.
+    decides when. Until the first update PLUMED's outputs go to a scratch folder, so that nothing of
+    a former run is renamed or written over before it may be taken up by `resume`; an input that
+    says RESTART itself adds to its files from the beginning.
 
     Parameters
     ----------
@@ -82,24 +98,23 @@ class PlumedDriver:
 
     def __init__(self, settings: PlumedSettings) -> None:
         self.settings = settings
-        lines = read_script(settings.script)
         if settings.directory is not None:
             settings.directory.mkdir(parents=True, exist_ok=True)
-        asked = check_script(lines, settings.provides, settings.directory)
-        self._allocate(asked)
+        self.folder = (settings.directory or Path.cwd()).resolve()
+        raw = read_script(settings.script, self.folder)
+        own = for_walker(raw, settings.walker, settings.walkers)
+        self.lines = with_energy(own, partial(internal_energy_unit, own))
+        self._asked = check_input(self.lines, settings.provides, settings.vectors, self.folder)
+        self._nothing = dict.fromkeys(settings.provides, 0.0)
         self._needed: frozenset[str] = frozenset()
-        self._plumed: Any = new_instance()
-        try:
-            with self._in_directory():
-                self._initialise(lines)
-        except BaseException:
-            self.close()
-            raise
+        self._instance: Instance | None = None
+        self._forget_scratch: weakref.finalize | None = None  # while the rehearsal lasts
+        self._rehearse()
 
     @property
     def stop_requested(self) -> bool:
         """Whether the input has asked for the end of the run (COMMITTOR) at an update."""
-        return bool(self._stop[0])
+        return bool(self._running().stop[0])
 
     def begin(self, step: int, positions: ArrayLike, box: ArrayLike | None = None) -> None:
         """Tell PLUMED the structure and let it find out which values it needs.
@@ -118,73 +133,113 @@ class PlumedDriver:
         PlumedError
             If PLUMED fails.
         """
-        self._step[0] = step
-        self._positions[...] = positions
-        self._command("setStepLongLong", self._step)
+        plumed = self._running()
+        plumed.step[0] = step
+        plumed.positions[...] = positions
+        plumed.command("setStepLongLong", plumed.step)
         if box is not None:
-            self._box[...] = box
-            self._command("setBox", self._box)
-        self._command("prepareCalc")
-        self._needed = frozenset(name for name in self._values if self._is_needed(name))
+            plumed.tell_box(np.asarray(box))
+        plumed.command("prepareCalc")
+        scalars = (name for name in self._asked.scalars if plumed.is_needed(name))
+        self._needed = self._asked.vectors.union(scalars)
 
     def needs(self, name: str) -> bool:
-        """Whether PLUMED uses this value at the step begun.
+        """Whether PLUMED uses this value at the step begun; a vector it declares always counts.
 
         Raises
         ------
         ValueError
             If the settings do not provide the name.
         """
-        if name not in self.settings.provides:
-            raise ValueError(f"'{name}' is not provided, only {list(self.settings.provides)} are")
+        offered = (*self.settings.provides, *self.settings.vectors)
+        if name not in offered:
+            raise ValueError(f"'{name}' is not provided, only {list(offered)} are")
         return name in self._needed
 
-    def finish(self, values: Mapping[str, float]) -> PlumedForces:
+    def finish(self, values: Values) -> PlumedForces:
         """Compute bias and forces of the step begun, without depositing or printing anything.
 
         Parameters
         ----------
-        values : mapping of str to float
-            Values in the caller's units, at least those needed.
+        values : mapping of str to float or numpy.ndarray
+            Values in the caller's units, at least those needed; vectors as arrays.
 
         Raises
         ------
         PlumedError
             If a needed value is missing or not finite, or PLUMED fails.
         """
+        plumed = self._running()
         for name in self._needed:
-            self._values[name][0] = _finite(values, name)
-        for value_force in self._value_forces.values():
-            value_force[0] = 0.0
-        self._forces[...] = 0.0
-        self._virial[...] = 0.0
-        self._command("performCalcNoUpdate")
-        self._command("getBias", self._bias)
-        # PLUMED converts its forces on positions, but not those on values: k_B T, which it
-        # holds in its own unit of energy, tells the factor.
-        unit = float(self._kbt[0] / self._internal_kbt[0])
-        derivatives = dict.fromkeys(self.settings.provides, 0.0)
+            plumed.values[name][...] = _finite(values, name)
+        plumed.calculate()
+        unit = plumed.energy_unit
+        derivatives, vectors = self._nothing.copy(), {}
         for name in self._needed:
-            derivatives[name] = -unit * float(self._value_forces[name][0])
-        return PlumedForces(float(self._bias[0]), self._forces.copy(), derivatives, -self._virial)
+            if name in self._asked.vectors:
+                vectors[name] = -unit * plumed.value_forces[name]
+            else:
+                derivatives[name] = -unit * float(plumed.value_forces[name][0])
+        bias = float(plumed.bias[0])
+        return PlumedForces(bias, plumed.forces.copy(), derivatives, vectors, -plumed.virial)
 
-    def update(self) -> None:
+    def update(self, *, checkpoint: bool = False) -> None:
         """Complete the step evaluated last: hills are deposited, lines printed.
+
+        Parameters
+        ----------
+        checkpoint : bool
+            Tell PLUMED that the engine writes a checkpoint now, at which OPES writes its state.
 
         Raises
         ------
         PlumedError
             If PLUMED fails, for instance because it cannot write a file.
         """
-        with self._in_directory():
-            self._command("update")
+        self._perform()
+        plumed = self._running()
+        with self._in_folder():
+            if not checkpoint:
+                plumed.command("update")
+                return
+            plumed.command("doCheckPoint", np.ones(1, dtype=np.int32))
+            plumed.command("update")
+            plumed.command("doCheckPoint", np.zeros(1, dtype=np.int32))
+
+    def kept(self) -> Kept:
+        """Return the state of PLUMED's output files, for a checkpoint.
+
+        Raises
+        ------
+        PlumedError
+            If an output cannot be cut later.
+        """
+        return keep(self.lines, self.folder, self.settings.ending)
+
+    def put_back(self, kept: Kept) -> None:
+        """End the instance and return its output files to where they were kept.
+
+        Raises
+        ------
+        PlumedError
+            If a file is not that of the run; none is changed then.
+        """
+        self._end()
+        put_back(kept, self.folder)
+
+    def resume(self) -> None:
+        """Begin a new instance that restarts from the files as they are."""
+        self._end()
+        with tempfile.TemporaryDirectory() as scratch:
+            self._open(continued(self.lines, self.folder, self.settings.ending, Path(scratch)))
+
+    def cut(self, kept: Kept) -> None:
+        """Take away what the files have grown by since they were kept."""
+        put_back(kept._replace(contents={}), self.folder)
 
     def close(self) -> None:
         """Write what PLUMED holds back and end the instance; a second call does nothing."""
-        plumed, self._plumed = self._plumed, None
-        if plumed is not None:
-            with self._in_directory():
-                plumed.finalize()
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -197,94 +252,58 @@ class PlumedDriver:
     ) -> None:
         self.close()
 
-    def _allocate(self, asked: frozenset[str]) -> None:
-        """Make the arrays whose addresses PLUMED keeps as long as it lives."""
-        settings, atoms = self.settings, len(self.settings.masses)
-        charges = np.zeros(atoms) if settings.charges is None else settings.charges
-        self._step = np.zeros(1, dtype=np.int64)
-        self._positions: Array = np.zeros((atoms, 3))
-        self._masses: Array = np.array(settings.masses, dtype=np.float64)
-        self._charges: Array = np.array(charges, dtype=np.float64)
-        self._box: Array = np.zeros((3, 3))
-        self._forces: Array = np.zeros((atoms, 3))
-        self._virial: Array = np.zeros((3, 3))
-        self._bias: Array = np.zeros(1)
-        self._values: dict[str, Array] = {name: np.zeros(1) for name in sorted(asked)}
-        self._value_forces: dict[str, Array] = {name: np.zeros(1) for name in sorted(asked)}
-        self._flag = np.zeros(1, dtype=np.int32)
-        self._stop = np.zeros(1, dtype=np.int32)
-        self._kbt: Array = np.array([KB_IN_KJ_PER_MOL_K * settings.temperature])
-        self._internal_kbt: Array = np.zeros(1)
-
-    def _initialise(self, lines: Sequence[ScriptLine]) -> None:
-        settings = self.settings
-        self._command("setMDEngine", "uncv")
-        self._command("setNatoms", len(settings.masses))
-        self._command("setTimestep", settings.timestep)
-        self._command("setKbT", self._kbt)
-        self._command("setLogFile", os.devnull if settings.log is None else str(settings.log))
-        self._command("init")
-        self._command("setStopFlag", self._stop)
-        if settings.suffix:
-            self._command("readInputLine", f"_SET_SUFFIX {settings.suffix}")
-        for line in lines:
-            self._command("readInputLine", line.text, where=line.place)
-        # Files are whole after every update, so that a run may be read, or die, at any time.
-        self._command("readInputLine", "FLUSH STRIDE=1")
-        # k_B T asked for at every step tells PLUMED's unit of energy, and keeps one action
-        # active: at a step without any, PLUMED goes on telling the bias of an earlier one.
-        self._command("getDataRank kBT", np.zeros(1, dtype=np.int64))
-        self._command("setMemoryForData kBT", self._internal_kbt)
-        self._connect()
-
-    def _connect(self) -> None:
-        self._command("setStepLongLong", self._step)
-        self._command("setPositions", self._positions)
-        self._command("setMasses", self._masses)
-        self._command("setCharges", self._charges)
-        self._command("setForces", self._forces)
-        self._command("setVirial", self._virial)
-        for name, value in self._values.items():
-            self._command(f"setExtraCV {name}", value)
-            self._command(f"setExtraCVForce {name}", self._value_forces[name])
-
-    def _is_needed(self, name: str) -> bool:
-        self._command(f"isExtraCVNeeded {name}", self._flag)
-        return bool(self._flag[0])
-
-    def _command(self, key: str, value: Any = None, where: str = "") -> None:
-        if self._plumed is None:
-            raise PlumedError(f"this PLUMED instance was closed before '{key}'; make a new one")
+    def _rehearse(self) -> None:
+        """Let PLUMED read the input with all outputs elsewhere, to hear its complaints now."""
+        scratch = Path(tempfile.mkdtemp(prefix="uncv-plumed-"))
+        self._forget_scratch = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        lines = redirected(without_restart(self.lines), scratch)
         try:
-            self._plumed.cmd(key, value)
-        except FAILURES as error:
-            place = where or f"command {key} at step {self._step[0]}"
-            raise PlumedError(f"PLUMED refused {place}: {_message(error)}") from error
+            with self._in_folder():
+                self._instance = Instance(self.settings, lines, self._asked, os.devnull)
+        except BaseException:
+            self._end()
+            raise
+        if any(line.has("RESTART") for line in self.lines):
+            self._perform()
+
+    def _perform(self) -> None:
+        """Go over from the rehearsal to the run, at the step evaluated last."""
+        if self._forget_scratch is None or not self._forget_scratch.alive:
+            return
+        before = self._running()
+        self._open(self.lines)
+        self._running().repeat(before)
+        before.close()
+        self._forget_scratch()
+
+    def _running(self) -> Instance:
+        if self._instance is None:
+            raise PlumedError("this PLUMED instance was closed; make a new one")
+        return self._instance
+
+    def _open(self, lines: tuple[ScriptLine, ...]) -> None:
+        log = os.devnull if self.settings.log is None else str(self.settings.log)
+        with self._in_folder():
+            self._instance = Instance(self.settings, lines, self._asked, log)
+
+    def _end(self) -> None:
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            with self._in_folder():
+                instance.close()
+        if self._forget_scratch is not None:
+            self._forget_scratch()
 
     @contextmanager
-    def _in_directory(self) -> Iterator[None]:
-        if self.settings.directory is None:
-            yield
-            return
-        with _WORKING_DIRECTORY, chdir(self.settings.directory):
+    def _in_folder(self) -> Iterator[None]:
+        with _WORKING_DIRECTORY, chdir(self.folder):
             yield
 
 
-def _finite(values: Mapping[str, float], name: str) -> float:
+def _finite(values: Values, name: str) -> float | Array:
     if name not in values:
         raise PlumedError(f"PLUMED needs '{name}' at this step and no value of it was given")
-    value = float(values[name])
-    if not np.isfinite(value):
+    value = values[name]
+    if not np.isfinite(value).all():
         raise PlumedError(f"PLUMED was given {value} as '{name}'; stop the walker before")
     return value
-
-
-def _message(error: BaseException) -> str:
-    """PLUMED's messages from the outermost to the cause, without places in PLUMED's own source."""
-    said: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        lines = [line.strip() for line in str(cause).splitlines()]
-        said += [line for line in lines if line and not line.startswith(("(", "+++"))]
-        cause = cause.__cause__
-    return " ".join(said) or str(error)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
-from uncv.plumed.driver import PlumedDriver, PlumedForces
+from uncv.plumed.driver import PlumedDriver, PlumedForces, Values
+from uncv.plumed.outputs import Kept
 
 Array = NDArray[np.float64]
 
@@ -18,7 +19,7 @@ class _Evaluation(NamedTuple):
     step: int
     positions: Array
     box: Array | None
-    values: dict[str, float]
+    values: dict[str, float | Array]
     answer: PlumedForces
 
     def saw(self, step: int, positions: ArrayLike, box: ArrayLike | None) -> bool:
@@ -47,7 +48,8 @@ class StepGate:
         self.driver = driver
         self._last: _Evaluation | None = None
         self._begun: tuple[int, Array, Array | None] | None = None
-        self._updated = -1
+        self._updated = -1  # the step whose update was made last
+        self._steps = 0  # the engine has told so many completed steps
 
     def begin(
         self, step: int, positions: ArrayLike, box: ArrayLike | None = None
@@ -73,12 +75,11 @@ class StepGate:
         PlumedError
             If the number of steps went back, or PLUMED fails.
         """
-        latest = self._updated if self._last is None else self._last.step
-        if step < latest or step <= self._updated:
+        if step < self._steps:
             raise PlumedError(
-                f"the step count went back from {max(latest, self._updated + 1)} to {step}, and "
-                "PLUMED cannot take back what it deposited; do not set the step count, and make "
-                "a new system for each new run"
+                f"the step count went back from {self._steps} to {step}, and PLUMED cannot take "
+                "back what it deposited; do not set the step count, load a checkpoint of "
+                "uncv.openmm.save_checkpoint, or make a new system for each new run"
             )
         self.flush(step)
         if self._last is not None and not self._begun and self._last.saw(step, positions, box):
@@ -92,7 +93,7 @@ class StepGate:
         """Whether PLUMED uses this value at the step begun."""
         return self.driver.needs(name)
 
-    def finish(self, values: Mapping[str, float]) -> PlumedForces:
+    def finish(self, values: Values) -> PlumedForces:
         """Compute bias and forces of the structure begun; see `PlumedDriver.finish`."""
         if self._begun is None:
             raise PlumedError("finish was called without an evaluation begun; call begin before")
@@ -109,16 +110,109 @@ class StepGate:
         step : int
             Number of completed steps.
         """
-        last = self._last
-        if last is None or last.step >= step or last.step <= self._updated:
-            return
-        if self._begun is not None:  # an evaluation was given up: PLUMED holds its structure
-            self.driver.begin(last.step, last.positions, last.box)
-            self.driver.finish(last.values)
-            self._begun = None
-        self.driver.update()
-        self._updated = last.step
+        self._steps = max(self._steps, step)
+        if self._last is not None and self._last.step < step:
+            self._update(self._last)
+
+    def state(self, step: int) -> dict[str, NDArray]:
+        """Complete the step evaluated last, and return what a checkpoint must hold.
+
+        The structure evaluated last must be the one that the engine will move on from. Its update
+        is made now rather than with the next evaluation, so that files and memory of PLUMED agree.
+
+        Parameters
+        ----------
+        step : int
+            Number of completed steps.
+
+        Raises
+        ------
+        PlumedError
+            If an output cannot be cut later.
+        """
+        self.flush(step)
+        if self._last is not None:
+            self._update(self._last, checkpoint=True)
+        kept: dict[str, NDArray] = {
+            "files": np.array(json.dumps(self.driver.kept()._asdict())),
+            "steps": np.array([self._steps, self._updated]),
+        }
+        if self._last is not None:
+            kept |= _packed(self._last)
+        return kept
+
+    def put_back(self, kept: dict[str, NDArray]) -> None:
+        """Return PLUMED's files to where `state` found them; of all walkers before any `resume`.
+
+        Raises
+        ------
+        PlumedError
+            If a file is not that of the run.
+        """
+        self.driver.put_back(_files(kept))
+
+    def resume(self, kept: dict[str, NDArray]) -> None:
+        """Take up the state that `state` gave, from the files that were put back."""
+        self._last = _unpacked(kept) if "step" in kept else None
+        self._begun = None
+        self._steps, self._updated = kept["steps"].tolist()
+        self.driver.resume()
+        if self._last is not None:
+            # A bias deposits nothing at the first update of an instance. That one is spent on the
+            # step that is complete already, and what it has printed again is cut.
+            self._evaluate(self._last)
+            self.driver.update()
+            self.driver.cut(_files(kept))
 
     def close(self) -> None:
         """Close the driver; a second call does nothing."""
         self.driver.close()
+
+    def _update(self, last: _Evaluation, *, checkpoint: bool = False) -> None:
+        if last.step <= self._updated:
+            return
+        if self._begun is not None:  # an evaluation was given up: PLUMED holds its structure
+            self._evaluate(last)
+            self._begun = None
+        self.driver.update(checkpoint=checkpoint)
+        self._updated = last.step
+
+    def _evaluate(self, last: _Evaluation) -> None:
+        self.driver.begin(last.step, last.positions, last.box)
+        self.driver.finish(last.values)
+
+
+def _files(kept: dict[str, NDArray]) -> Kept:
+    return Kept(**json.loads(str(kept["files"])))
+
+
+def _packed(last: _Evaluation) -> dict[str, NDArray]:
+    """Return an evaluation as arrays."""
+    answer = last.answer
+    kept: dict[str, NDArray] = {
+        "step": np.array(last.step),
+        "positions": last.positions,
+        "bias": np.array(answer.bias),
+        "forces": answer.forces,
+        "virial": answer.virial,
+    }
+    if last.box is not None:
+        kept["box"] = last.box
+    kept |= {f"value {name}": np.asarray(value) for name, value in last.values.items()}
+    kept |= {f"derivative {name}": np.asarray(d) for name, d in answer.derivatives.items()}
+    return kept | {f"vector {name}": d for name, d in answer.vectors.items()}
+
+
+def _unpacked(kept: dict[str, NDArray]) -> _Evaluation:
+    def named(what: str) -> dict[str, NDArray]:
+        return {k.removeprefix(what): v for k, v in kept.items() if k.startswith(what)}
+
+    values = {n: v if v.ndim else float(v) for n, v in named("value ").items()}
+    answer = PlumedForces(
+        float(kept["bias"]),
+        kept["forces"],
+        {name: float(value) for name, value in named("derivative ").items()},
+        named("vector "),
+        kept["virial"],
+    )
+    return _Evaluation(int(kept["step"]), kept["positions"], kept.get("box"), values, answer)

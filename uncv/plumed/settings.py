@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -25,13 +25,18 @@ class PlumedSettings:
         Charges of the atoms (A,), e.
     provides : tuple of str
         Names that ``EXTRACV NAME=`` may ask for; their values are passed to the driver.
+    vectors : mapping of str to int
+        Labels that ``PUT`` may have, with the number of elements; passed to the driver as arrays.
+    walker, walkers : int
+        Number of this walker, from 0, and how many share the run; see `for_walker`.
     directory : Path, optional
         Made if absent; PLUMED's relative paths, inputs as well as outputs, begin here. The
         process's own directory by default.
     log : Path, optional
         PLUMED's log; none is written by default.
-    suffix : str
-        Added to the name of every output of the instance: COLVAR becomes COLVAR.3 with '.3'.
+    suffix : str, optional
+        Added to the name of every output of the instance: COLVAR becomes COLVAR.3 with '.3'. The
+        number of the walker by default, if there are several.
 
     Raises
     ------
@@ -45,9 +50,12 @@ class PlumedSettings:
     temperature: float = 300.0
     charges: Sequence[float] | None = None
     provides: tuple[str, ...] = ("uncertainty", "energy")
+    vectors: Mapping[str, int] = field(default_factory=dict)
+    walker: int = 0
+    walkers: int = 1
     directory: Path | None = None
     log: Path | None = None
-    suffix: str = ""
+    suffix: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.masses) == 0:
@@ -57,5 +65,14 @@ class PlumedSettings:
         for name, value in (("timestep", self.timestep), ("temperature", self.temperature)):
             if not value > 0.0:
                 raise ValueError(f"the {name} must be positive, got {value}")
-        if any(character.isspace() for character in self.suffix):
+        if not 0 <= self.walker < self.walkers:
+            raise ValueError(f"walker {self.walker} is not among {self.walkers}, counted from 0")
+        if self.suffix is not None and any(character.isspace() for character in self.suffix):
             raise ValueError(f"the suffix must be free of spaces, got '{self.suffix}'")
+
+    @property
+    def ending(self) -> str:
+        """The suffix that is used."""
+        if self.suffix is not None:
+            return self.suffix
+        return f".{self.walker}" if self.walkers > 1 else ""
