@@ -16,7 +16,7 @@ import uncv.openmm as engine
 from uncv.bias import AdaptiveBias, LinearBias
 from uncv.calibration import GaussianCalibrator
 from uncv.cv import UncertaintyCV
-from uncv.errors import EngineError, GradientError
+from uncv.errors import EngineError, GradientError, PlumedError
 from uncv.models import load_potential
 from uncv.uncertainty import EnsembleUncertainty, GMMUncertainty, GradientUncertainty
 
@@ -355,7 +355,11 @@ def test_barostat_with_walkers_or_adaptive_bias_is_an_error():
         ({"system": openmm.System()}, EngineError, "0 particles and the topology 6"),
         ({"bias": 0.5}, TypeError, "bias is a float"),
         ({"bias": AdaptiveBias(), "backend": "torchforce"}, EngineError, "adaptive bias's window"),
-        ({"plumed": "plumed.dat", "backend": "torchforce"}, EngineError, "backend='python'"),
+        (
+            {"plumed": "u: EXTRACV NAME=uncertainty\n", "backend": "torchforce"},
+            PlumedError,
+            "no value of a model; use the action UNCERTAINTY",
+        ),
         ({"plumed": "plumed.dat", "bias": AdaptiveBias()}, EngineError, "cannot be combined"),
         ({"hydrogen_mass": 20.0}, EngineError, "cannot be taken from the heavy"),
     ],

@@ -12,6 +12,7 @@ import numpy as np
 import openmm
 import pytest
 import tiny
+from ase import Atoms
 from openmm import app
 
 pytest.importorskip("plumed")
@@ -47,9 +48,11 @@ def plumed(script, folder):
 
 
 @pytest.mark.parametrize("of", ["energy", "forces"])
-def test_restraint_of_plumed_is_the_native_harmonic_bias(tmp_path, of):
-    data = tiny.frames("CH3OH", seed=2)
-    cv, topology = tiny.cv(of), tiny.topology(data)
+@pytest.mark.parametrize("periodic", [False, True])
+def test_restraint_of_plumed_is_the_native_harmonic_bias(tmp_path, of, periodic):
+    data = tiny.crystal(seed=2) if periodic else tiny.frames("CH3OH", seed=2)
+    cv = tiny.cv(of)
+    topology = tiny.topology(data, data.cell[0] / 10.0 if periodic else None)
     u = cv.evaluate(data).uncertainty[0]
     bias = HarmonicBias(strength=40.0, centre=0.5 * u)
     unit = uncertainty_in_openmm(cv.kind)
@@ -65,11 +68,37 @@ def test_restraint_of_plumed_is_the_native_harmonic_bias(tmp_path, of):
     assert np.abs(forces - unbiased[1]).max() > 1e-3 * np.abs(forces).max()
 
 
+def test_the_box_reaches_plumed(tmp_path):
+    data = tiny.crystal(seed=2)
+    topology = tiny.topology(data, data.cell[0] / 10.0)
+    script = "c: CELL\nd: DISTANCE ATOMS=1,4\nPRINT ARG=c.*,d FILE=C FMT=%.10f\n"
+    system = engine.create_system(topology, tiny.cv(), plumed=plumed(script, tmp_path))
+    simulation = simulation_of(system, topology, data.positions)
+    simulation.step(1)
+    engine.finish(simulation)
+    row = np.loadtxt(tmp_path / "C")[1:]
+    np.testing.assert_allclose(row[:9], data.cell[0].ravel() / 10.0, atol=1e-8)
+    crystal = Atoms(data.numbers[0], data.positions[0], cell=data.cell[0], pbc=True)
+    nearest = crystal.get_distance(0, 3, mic=True) / 10.0
+    assert row[9] == pytest.approx(nearest, abs=1e-8)
+
+
+def test_a_u_that_does_not_depend_on_the_positions_is_an_error(tmp_path, monkeypatch):
+    data = tiny.frames("CH3OH", seed=2)
+    topology = tiny.topology(data)
+    original = EnsembleUncertainty.forward
+    monkeypatch.setattr(EnsembleUncertainty, "forward", lambda *a: original(*a).detach())
+    script = U + "RESTRAINT ARG=u AT=-1 KAPPA=1\n"
+    system = engine.create_system(topology, tiny.cv(), plumed=plumed(script, tmp_path))
+    with pytest.raises(openmm.OpenMMException, match="not connected to the positions"):
+        simulation_of(system, topology, data.positions).step(1)
+
+
 @pytest.mark.parametrize("units", ["", "UNITS ENERGY=kcal/mol LENGTH=A\n"])
 @pytest.mark.parametrize(
     "lines",
     [
-        "e: ENERGY\nRESTRAINT ARG=e AT={e} KAPPA=0.01 SLOPE=-0.1\n",
+        "e: ENERGY\nRESTRAINT ARG=e AT={e} KAPPA=0.01 SLOPE=0.1\n",
         ATOMS := "atomic_uncertainty: PUT SHAPE=6 UNIT=number PERIODIC=NO\n"
         "q: CUSTOM ARG=atomic_uncertainty FUNC=x^2 PERIODIC=NO\ns: SUM ARG=q PERIODIC=NO\n"
         "RESTRAINT ARG=s AT=0 SLOPE=-0.01 KAPPA=0\n",

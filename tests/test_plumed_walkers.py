@@ -154,7 +154,7 @@ def test_atomic_uncertainties_have_a_force_each(tmp_path, units, unit):
     [
         (ATOMS.replace("=3", "=4"), "has 3 elements.* and SHAPE=4; write SHAPE=3"),
         (ATOMS.replace("number", "energy"), "given as it is.*write UNIT=number"),
-        (ATOMS.replace("atomic_", ""), "label 'uncertainty'.*use atomic_uncertainty: PUT SHAPE=3"),
+        (ATOMS.replace("atomic_", ""), "label 'uncertainty'.* or atomic_uncertainty: PUT SHAPE=3"),
     ],
 )
 def test_vectors_that_are_not_offered_are_refused(tmp_path, line, message):

@@ -57,10 +57,6 @@ def check_bias(
         check_smooth(cv)
     if isinstance(bias, AdaptiveBias) and plumed is not None:
         raise EngineError("the adaptive bias has no potential and cannot be combined with PLUMED")
-    if backend == "torchforce" and plumed is not None:
-        raise EngineError(
-            "TorchForce cannot take dV/du from PLUMED; use backend='python' with plumed="
-        )
     if backend == "torchforce" and isinstance(bias, AdaptiveBias):
         raise EngineError("TorchForce cannot hold the adaptive bias's window; use backend='python'")
 

@@ -44,7 +44,8 @@ def create_system(
     bias : Bias or AdaptiveBias, optional
         V(u), added to the energy.
     plumed : str, Path or Plumed, optional
-        PLUMED input acting on u (python backend).
+        PLUMED input acting on u: by EXTRACV with the python backend, by the action UNCERTAINTY of
+        ``uncv plugin``, a second evaluation of the model, with either.
     walkers : int
         Copies of the molecule in one System, evaluated as one batch; they never interact.
     backend : str
@@ -80,6 +81,8 @@ def create_system(
         )
     if backend == "torchforce":
         made.addForce(torch_force(cv, region, "total", bias))
+        if plumed is not None:
+            made.addForce(plumed_force(made, plumed, walkers))
         return made
     step = FusedStep(cv, region.numbers, walkers, periodic=region.periodic)
     atomic = len(region.numbers) if cv.uncertainty.per_atom else 0

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -106,7 +107,7 @@ class PlumedDriver:
         self.lines = with_energy(own, partial(internal_energy_unit, own))
         self._asked = check_input(self.lines, settings.provides, settings.vectors, self.folder)
         self._nothing = dict.fromkeys(settings.provides, 0.0)
-        self._needed: frozenset[str] = frozenset()
+        self._needed: list[str] = []
         self._instance: Instance | None = None
         self._forget_scratch: weakref.finalize | None = None  # while the rehearsal lasts
         self._rehearse()
@@ -134,14 +135,9 @@ class PlumedDriver:
             If PLUMED fails.
         """
         plumed = self._running()
-        plumed.step[0] = step
-        plumed.positions[...] = positions
-        plumed.command("setStepLongLong", plumed.step)
-        if box is not None:
-            plumed.tell_box(np.asarray(box))
-        plumed.command("prepareCalc")
-        scalars = (name for name in self._asked.scalars if plumed.is_needed(name))
-        self._needed = self._asked.vectors.union(scalars)
+        plumed.prepare(step, positions, box)
+        self._needed = [*self._asked.vectors]
+        self._needed += [name for name in self._asked.scalars if plumed.is_needed(name)]
 
     def needs(self, name: str) -> bool:
         """Whether PLUMED uses this value at the step begun; a vector it declares always counts.
@@ -176,11 +172,12 @@ class PlumedDriver:
         unit = plumed.energy_unit
         derivatives, vectors = self._nothing.copy(), {}
         for name in self._needed:
+            force = plumed.value_forces[name]
             if name in self._asked.vectors:
-                vectors[name] = -unit * plumed.value_forces[name]
+                vectors[name] = -unit * force
             else:
-                derivatives[name] = -unit * float(plumed.value_forces[name][0])
-        bias = float(plumed.bias[0])
+                derivatives[name] = -unit * force.item()
+        bias = plumed.bias.item()
         return PlumedForces(bias, plumed.forces.copy(), derivatives, vectors, -plumed.virial)
 
     def update(self, *, checkpoint: bool = False) -> None:
@@ -196,14 +193,19 @@ class PlumedDriver:
         PlumedError
             If PLUMED fails, for instance because it cannot write a file.
         """
-        self._perform()
+        if self._forget_scratch is not None:
+            self._perform()
         plumed = self._running()
-        with self._in_folder():
-            if not checkpoint:
-                plumed.command("update")
-                return
+        if checkpoint:
             plumed.command("doCheckPoint", np.ones(1, dtype=np.int32))
-            plumed.command("update")
+        with _WORKING_DIRECTORY:  # at every step: no context manager of our own
+            before = os.getcwd()
+            os.chdir(self.folder)
+            try:
+                plumed.command("update")
+            finally:
+                os.chdir(before)
+        if checkpoint:
             plumed.command("doCheckPoint", np.zeros(1, dtype=np.int32))
 
     def kept(self) -> Kept:
@@ -268,13 +270,16 @@ class PlumedDriver:
 
     def _perform(self) -> None:
         """Go over from the rehearsal to the run, at the step evaluated last."""
-        if self._forget_scratch is None or not self._forget_scratch.alive:
-            return
         before = self._running()
         self._open(self.lines)
         self._running().repeat(before)
         before.close()
-        self._forget_scratch()
+        self._end_rehearsal()
+
+    def _end_rehearsal(self) -> None:
+        forget, self._forget_scratch = self._forget_scratch, None
+        if forget is not None:
+            forget()
 
     def _running(self) -> Instance:
         if self._instance is None:
@@ -291,8 +296,7 @@ class PlumedDriver:
         if instance is not None:
             with self._in_folder():
                 instance.close()
-        if self._forget_scratch is not None:
-            self._forget_scratch()
+        self._end_rehearsal()
 
     @contextmanager
     def _in_folder(self) -> Iterator[None]:
@@ -304,6 +308,7 @@ def _finite(values: Values, name: str) -> float | Array:
     if name not in values:
         raise PlumedError(f"PLUMED needs '{name}' at this step and no value of it was given")
     value = values[name]
-    if not np.isfinite(value).all():
+    finite = isfinite(value) if isinstance(value, float) else np.isfinite(value).all()
+    if not finite:
         raise PlumedError(f"PLUMED was given {value} as '{name}'; stop the walker before")
     return value

@@ -22,9 +22,9 @@ class _Evaluation(NamedTuple):
     values: dict[str, float | Array]
     answer: PlumedForces
 
-    def saw(self, step: int, positions: ArrayLike, box: ArrayLike | None) -> bool:
+    def saw(self, positions: ArrayLike, box: ArrayLike | None) -> bool:
         """Whether this is the answer for that structure too."""
-        if step != self.step or (box is None) != (self.box is None):
+        if (box is None) != (self.box is None):
             return False
         same_box = box is None or np.array_equal(self.box, box)  # type: ignore[arg-type]
         return same_box and np.array_equal(self.positions, positions)
@@ -82,8 +82,9 @@ class StepGate:
                 "uncv.openmm.save_checkpoint, or make a new system for each new run"
             )
         self.flush(step)
-        if self._last is not None and not self._begun and self._last.saw(step, positions, box):
-            return self._last.answer
+        last = self._last
+        if last is not None and last.step == step and not self._begun and last.saw(positions, box):
+            return last.answer
         kept = np.array(positions, dtype=np.float64)
         self._begun = (step, kept, None if box is None else np.array(box, dtype=np.float64))
         self.driver.begin(step, positions, box)

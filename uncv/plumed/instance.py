@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
 from uncv.plumed.kernel import FAILURES, new_instance
@@ -73,38 +73,38 @@ class Instance:
     def is_needed(self, name: str) -> bool:
         """Whether PLUMED uses an external variable at the step prepared."""
         self.command(self._questions[name], self._flag)
-        return bool(self._flag[0])
+        return bool(self._flag.item())
 
-    def tell_box(self, box: Array) -> None:
-        """Set the box vectors (rows, nm)."""
-        self.box[...] = box
-        if not self.has_box:
-            self.command("setBox", self.box)
-            self.has_box = True
+    def prepare(self, step: int, positions: ArrayLike, box: ArrayLike | None) -> None:
+        """Begin a step: PLUMED finds out what it needs."""
+        self.step[0] = step
+        self.positions[...] = positions
+        self.command("setStepLongLong", self.step)
+        if box is not None:
+            self.box[...] = box
+            if not self.has_box:
+                self.command("setBox", self.box)
+                self.has_box = True
+        self.command("prepareCalc")
+
+    def calculate(self) -> None:
+        """Compute bias and forces of the step prepared."""
+        for value_force in self.value_forces.values():
+            value_force.fill(0.0)
+        self.forces.fill(0.0)
+        self.virial.fill(0.0)
+        self.command("performCalcNoUpdate")
+        self.command("getBias", self.bias)
+        self.evaluated = True
 
     def repeat(self, other: Instance) -> None:
         """Compute what another instance of the same atoms and values computed last, if anything."""
         if not other.evaluated:
             return
-        self.step[0] = other.step[0]
-        self.positions[...] = other.positions
-        self.command("setStepLongLong", self.step)
-        if other.has_box:
-            self.tell_box(other.box)
-        self.command("prepareCalc")
+        self.prepare(int(other.step[0]), other.positions, other.box if other.has_box else None)
         for name, value in other.values.items():
             self.values[name][...] = value
         self.calculate()
-
-    def calculate(self) -> None:
-        """Compute bias and forces of the step prepared."""
-        for value_force in self.value_forces.values():
-            value_force[...] = 0.0
-        self.forces[...] = 0.0
-        self.virial[...] = 0.0
-        self.command("performCalcNoUpdate")
-        self.command("getBias", self.bias)
-        self.evaluated = True
 
     @property
     def energy_unit(self) -> float:
@@ -113,7 +113,7 @@ class Instance:
         PLUMED converts its forces on positions, but not those on values: k_B T, which it holds in
         its own unit, tells the factor.
         """
-        return float(self._kbt[0] / self._internal_kbt[0])
+        return self._kbt.item() / self._internal_kbt.item()
 
     def close(self) -> None:
         """Let PLUMED write what it holds back and end; a second call does nothing."""

@@ -107,21 +107,18 @@ def check_input(
 def _extra_variable(line: ScriptLine, provides: Sequence[str]) -> str:
     name = line.value("NAME")
     if name not in provides:
-        known = " or ".join(f"NAME={name}" for name in provides)
         raise PlumedError(
-            f"{line.place}: EXTRACV asks for '{name}', which is not provided; use {known}"
+            f"{line.place}: EXTRACV asks for '{name}', which is not provided; "
+            f"{_offered(provides, {})}"
         )
     return name
 
 
 def _vector(line: ScriptLine, provides: Sequence[str], vectors: Mapping[str, int]) -> str:
     if line.label not in vectors:
-        offered = " or ".join(f"{name}: PUT SHAPE={n}" for name, n in vectors.items())
-        scalars = " or ".join(f"NAME={name}" for name in provides)
-        instead = f"use {offered}, or" if offered else "no vector is offered here; use"
         raise PlumedError(
             f"{line.place}: PUT has the label '{line.label}', and nothing of this name is "
-            f"provided; {instead} EXTRACV {scalars}"
+            f"provided; {_offered(provides, vectors)}"
         )
     if line.value("SHAPE") != str(vectors[line.label]):
         raise PlumedError(
@@ -133,6 +130,17 @@ def _vector(line: ScriptLine, provides: Sequence[str], vectors: Mapping[str, int
             f"{line.place}: {line.label} is given as it is, whatever UNITS says; write UNIT=number"
         )
     return line.label
+
+
+def _offered(provides: Sequence[str], vectors: Mapping[str, int]) -> str:
+    ways = [f"EXTRACV NAME={name}" for name in provides]
+    ways += [f"{name}: PUT SHAPE={n} UNIT=number PERIODIC=NO" for name, n in vectors.items()]
+    if ways:
+        return f"use {' or '.join(ways)}"
+    return (
+        "this engine gives PLUMED no value of a model; use the action UNCERTAINTY of uncv plugin, "
+        "or plumed= of create_system with backend='python'"
+    )
 
 
 def _check_files(line: ScriptLine, folder: Path) -> None:
