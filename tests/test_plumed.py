@@ -373,7 +373,8 @@ def test_committor_asks_for_the_end(tmp_path):
             driver.begin(step, START)
             driver.finish({"uncertainty": value})
             driver.update()
-            assert driver.stop_requested is (value == 6.0)
+            assert driver.stop_requested() is (value == 6.0)
+            assert not driver.stop_requested()
 
 
 @pytest.mark.parametrize(
@@ -395,6 +396,10 @@ def test_committor_asks_for_the_end(tmp_path):
             "line 2 .*cannot find action named v",
         ),
         ("r: RESTRAINT ...\n ARG=v AT=1\n", "line 1: the '...' opened here is never closed"),
+        (
+            U + "METAD ARG=u SIGMA=1 HEIGHT=1 PACE=1 WALKERS_N=2 WALKERS_DIR=nowhere\n",
+            "line 2 .*WALKERS_DIR=nowhere lies in a folder that does not exist; make .*nowhere",
+        ),
         (U + "PRINT ARG=u FILE=nowhere/COLVAR\n", "line 2 .*lies in a folder that does not exist"),
         ("INCLUDE FILE=missing.dat\n", "missing.dat cannot be found"),
     ],

@@ -248,6 +248,33 @@ def test_a_checkpoint_without_plumed_does_not_continue_a_run_with_it(tmp_path):
         engine.load_checkpoint(simulation, tmp_path / "bare.chk")
 
 
+def test_committor_parks_the_walker_that_arrived(tmp_path):
+    data = tiny.frames("CH3OH", 2, seed=2)
+    topology = tiny.topology(data)
+    script = U + "COMMITTOR ARG=u STRIDE=1 BASIN_LL1={} BASIN_UL1=1e6 FILE=C\n"
+    cv = tiny.cv()
+    u = cv.evaluate(data).uncertainty * tiny.KJ
+    acting = plumed(script.format(u.mean()), tmp_path)
+    system = engine.create_system(topology, cv, plumed=acting, walkers=2)
+    both, _ = engine.replicate(topology, data.positions / 10.0, 2)
+    simulation = simulation_of(system, both, data.positions)
+    simulation.step(1)
+    simulation.context.getState(energy=True)
+    (event,) = engine.driver_of(simulation).stops
+    assert event.walker == np.argmax(u)
+    assert event.step == 1
+    assert "COMMITTOR" in event.reason
+    engine.driver_of(simulation).restart(event.walker)
+    simulation.context.getState(energy=True)
+    assert engine.driver_of(simulation).frame.active.all()
+
+
+def test_committor_ends_a_run_without_a_model(tmp_path):
+    script = PHI + "COMMITTOR ARG=phi STRIDE=1 BASIN_LL1=-4 BASIN_UL1=4 FILE=C\n"
+    with pytest.raises(openmm.OpenMMException, match=r"end of the run .*walkers \[0\], at step 0"):
+        amber([script], tmp_path).step(3)
+
+
 PHI = "phi: TORSION ATOMS=5,7,9,15\n"
 
 

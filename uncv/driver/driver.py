@@ -277,6 +277,8 @@ class Driver:
                 frame.positions, values.energy, values.uncertainty, values.atomic, forces
             )
             reasons = np.where(reasons == "", np.array(checked, dtype=object), reasons)
+        if self.plumed is not None and new_step:
+            reasons[self.plumed.stopped()] = "PLUMED asked for the end of the run (COMMITTOR)"
         for walker in np.flatnonzero((reasons != "") & self.active):
             self.stops.append(
                 StopEvent(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncv.driver.region import FloatArray
-from uncv.errors import EngineError
+from uncv.errors import EngineError, PlumedError
 from uncv.plumed import PlumedWalkers
 
 
@@ -36,9 +36,20 @@ class PlumedAlone:
     def evaluate(
         self, positions: FloatArray, box: FloatArray | None, step: int, time: float
     ) -> tuple[float, FloatArray]:
-        """Return PLUMED's bias (kJ/mol) and forces (n, 3) (kJ/mol/nm); see `Driver.evaluate`."""
+        """Return PLUMED's bias (kJ/mol) and forces (n, 3) (kJ/mol/nm); see `Driver.evaluate`.
+
+        Raises
+        ------
+        PlumedError
+            If PLUMED fails, or its input asks for the end of the run.
+        """
         self.plumed.check_time(step, time)
         self.plumed.begin(step, positions, box if self.periodic else None, range(self.walkers))
+        if stopped := self.plumed.stopped():
+            raise PlumedError(
+                f"PLUMED asked for the end of the run (COMMITTOR), walkers {stopped}, "
+                f"at step {step - 1}"
+            )
         answers = self.plumed.finish({walker: {} for walker in range(self.walkers)})
         energy = sum(answer.bias for answer in answers.values())
         return energy, np.concatenate([answers[w].forces for w in range(self.walkers)])

@@ -112,10 +112,12 @@ class PlumedDriver:
         self._forget_scratch: weakref.finalize | None = None  # while the rehearsal lasts
         self._rehearse()
 
-    @property
     def stop_requested(self) -> bool:
-        """Whether the input has asked for the end of the run (COMMITTOR) at an update."""
-        return bool(self._running().stop[0])
+        """Whether the input has asked for the end of the run (COMMITTOR) since asked last."""
+        stop = self._running().stop
+        asked = bool(stop.item())
+        stop[0] = 0
+        return asked
 
     def begin(self, step: int, positions: ArrayLike, box: ArrayLike | None = None) -> None:
         """Tell PLUMED the structure and let it find out which values it needs.

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from uncv.errors import PlumedError
 from uncv.plumed.script import ScriptLine
 
+SHARING = {"METAD", "PBMETAD"}
+"""Actions whose walkers can share through files."""
+
 
 class Asked(NamedTuple):
     """What an input asks the engine for.
@@ -146,12 +149,14 @@ def _offered(provides: Sequence[str], vectors: Mapping[str, int]) -> str:
 def _check_files(line: ScriptLine, folder: Path) -> None:
     for word in line.words:
         keyword, _, names = word.partition("=")
-        if not keyword.endswith("FILE") or not names:
+        if keyword == "WALKERS_DIR":
+            names = f"{names}/HILLS"
+        elif not keyword.endswith("FILE"):
             continue
         for name in names.strip("{}").split(","):
             if not (folder / name).parent.is_dir():
                 raise PlumedError(
-                    f"{line.place}: {keyword}={name} lies in a folder that does not exist; "
+                    f"{line.place}: {word} lies in a folder that does not exist; "
                     f"make {(folder / name).parent} first"
                 )
 
@@ -191,14 +196,14 @@ def _shared(line: ScriptLine, walker: int, walkers: int) -> ScriptLine:
     if line.has("WALKERS_MPI"):
         instead = (
             f"share the hills through files by WALKERS_N={walkers}"
-            if line.action == "METAD"
+            if line.action in SHARING
             else "leave it out, and each walker has a bias of its own"
         )
         raise PlumedError(
             f"{line.place}: WALKERS_MPI needs MPI between the walkers, which are in one process "
             f"here; {instead}"
         )
-    if walkers == 1 or line.action != "METAD" or not line.has("WALKERS_N"):
+    if walkers == 1 or line.action not in SHARING or not line.has("WALKERS_N"):
         return line
     identity, shared = line.value("WALKERS_ID"), line.value("WALKERS_N")
     if identity == "" and shared == str(walkers):

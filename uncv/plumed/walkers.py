@@ -95,6 +95,10 @@ class PlumedWalkers:
                 answers[walker] = self.gates[walker].finish(values[walker])
         return answers
 
+    def stopped(self) -> list[int]:
+        """Return the walkers whose input has asked for the end of the run at an update since."""
+        return [w for w, gate in enumerate(self.gates) if gate.driver.stop_requested()]
+
     def check_time(self, step: int, time: float) -> None:
         """Compare the engine's time step with the one PLUMED was told.
 
