@@ -423,7 +423,9 @@ def test_a_failure_while_running_tells_the_cause_and_the_step(tmp_path):
     grid = U + "METAD ARG=u SIGMA=1 HEIGHT=1 PACE=1 FILE=H GRID_MIN=0 GRID_MAX=9\n"
     with make(tmp_path, grid) as driver:
         driver.begin(7, START)
-        with pytest.raises(PlumedError, match=r"at step 7: .*outside the grid.*arg name: u"):
+        with pytest.raises(
+            PlumedError, match=r"at step 7: .*outside the grid.*u\) \(.*told uncertainty = 20"
+        ):
             driver.finish({"uncertainty": 20.0})
         driver.begin(7, START)
         with pytest.raises(PlumedError, match="needs 'uncertainty'"):

@@ -200,7 +200,7 @@ def test_plumed_is_told_temperature_and_timestep(tmp_path):
     pytest.importorskip("plumed")
     topology, data = start()
     plumed = uncv.openmm.Plumed("u: EXTRACV NAME=uncertainty\nPRINT ARG=u\n", timestep=0.002)
-    with pytest.raises(Exception, match=r"time step is 0\.5 fs but PLUMED was told 2"):
+    with pytest.raises(PlumedError, match=r"time step is 0\.5 fs but PLUMED was told 2"):
         sample(topology, data, tiny.cv(), settings=SHORT, plumed=plumed)
     with pytest.raises(PlumedError, match="there is no PLUMED input file"):
         sample(topology, data, tiny.cv(), settings=SHORT, plumed=tmp_path / "none.dat")
@@ -256,6 +256,23 @@ def test_a_bias_that_jumps_is_refused():
     topology, data = start()
     with pytest.raises(EngineError, match="'max' has a gradient that jumps"):
         sample(topology, data, tiny.cv("atomic_energy", "max"), bias=LinearBias(1.0))
+
+
+def test_the_frames_before_a_failure_are_kept(tmp_path):
+    pytest.importorskip("plumed")
+    topology, data = start()
+    script = (
+        "u: EXTRACV NAME=uncertainty\nt: TIME\n"
+        "m: METAD ARG=t SIGMA=1 HEIGHT=1 PACE=1000 GRID_MIN=0 GRID_MAX=0.0061 GRID_BIN=9\n"
+    )
+    plumed = uncv.openmm.Plumed(script, timestep=0.0005, directory=tmp_path)
+    out = tmp_path / "run.npz"
+    with pytest.raises(PlumedError, match="outside the grid") as failure:
+        sample(topology, data, tiny.cv(), settings=SHORT, plumed=plumed, out=out)
+    kept = uncv.read(out)
+    assert failure.value.__notes__ == [f"the {len(kept)} frames stored before are in {out}"]
+    assert set(kept.info["step"]) == {5, 10}
+    assert len(kept) == 6
 
 
 def test_a_failed_run_ends_its_plumed_instances(tmp_path):

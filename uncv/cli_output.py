@@ -120,7 +120,8 @@ def _campaign(state: CampaignProgress) -> str:
 
 
 def _complain(error: BaseException) -> None:
-    errors_console.print(f"error: {error}", style="red", markup=False, highlight=False)
+    text = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    errors_console.print(f"error: {text}", style="red", markup=False, highlight=False)
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from uncv.bias import AdaptiveBias, Bias
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.driver import Driver, Frame, StopEvent
-from uncv.errors import DataError
+from uncv.errors import DataError, EngineError
 from uncv.io import write
 from uncv.openmm import Plumed, create_system, driver_of, finish, replicate
 from uncv.stopping import StopChecker, StopRules
@@ -138,7 +138,8 @@ def sample(
     seed : int
         Of velocities, noise and restarts.
     out : str or Path, optional
-        A file for the frames (.extxyz or .npz).
+        A file for the frames (.extxyz or .npz); also written, as far as the run came, when it
+        fails.
     progress : callable, optional
         Called with steps done and steps in all.
 
@@ -155,7 +156,7 @@ def sample(
     log = _Log(starts, settings.walkers)
     random = np.random.default_rng([seed, 1])
     done = 0
-    with closing(walkers):
+    with closing(walkers), _kept_on_failure(log, out):
         while done < settings.steps:
             steps = min(settings.stride, settings.steps - done)
             frame = walkers.advance(steps)
@@ -173,6 +174,19 @@ def sample(
     if out is not None:
         write(out, run.frames)
     return run
+
+
+@contextmanager
+def _kept_on_failure(log: _Log, out: str | Path | None) -> Iterator[None]:
+    """Write the frames that a run had stored when it ends before its time."""
+    try:
+        yield
+    except BaseException as error:
+        frames = log.frames()
+        if out is not None and len(frames):
+            write(out, frames)
+            error.add_note(f"the {len(frames)} frames stored before are in {out}")
+        raise
 
 
 class Walkers:
@@ -233,8 +247,13 @@ class Walkers:
 
     def advance(self, steps: int) -> Frame:
         """Take steps and return the walkers where they now are."""
-        self.simulation.step(steps)
-        self.simulation.context.getState(energy=True)  # the next step reuses this evaluation
+        import openmm
+
+        try:
+            self.simulation.step(steps)
+            self.simulation.context.getState(energy=True)  # the next step reuses this evaluation
+        except openmm.OpenMMException as error:
+            raise self.driver.failure or EngineError(f"OpenMM: {error}") from error
         if self.driver.frame is None:
             raise RuntimeError("the engine has not evaluated its forces; this is a bug in uncv")
         return self.driver.frame
@@ -303,22 +322,25 @@ class _Log:
             self._rows.append((e.walker, e.step, e.energy, e.uncertainty, e.bias, e.reason))
             self._positions.append(e.positions)
 
-    def run(self, settings: SampleSettings, reweightable: bool, reason: str) -> SampledRun:
-        """Return everything."""
+    def frames(self) -> Dataset:
+        """Return the frames with their columns."""
         names = ("walker", "step", "energy", "uncertainty", "bias", "stop_reason")
         columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(names)
         info = {name: np.array(column) for name, column in zip(names, columns, strict=True)}
         atoms = self._like.positions.shape[1]
-        frames = Dataset(
+        return Dataset(
             self._like.numbers[0],
             np.array(self._positions).reshape(-1, atoms, 3),
             cell=self._like.cell[0],
             pbc=self._like.pbc[0],
             info=info,
         )
+
+    def run(self, settings: SampleSettings, reweightable: bool, reason: str) -> SampledRun:
+        """Return everything."""
         hide = [np.where(f.active, 1.0, np.nan) for f in self._series]
         return SampledRun(
-            frames,
+            self.frames(),
             np.array([f.values.uncertainty * h for f, h in zip(self._series, hide, strict=True)]),
             np.array([f.bias * h for f, h in zip(self._series, hide, strict=True)]),
             tuple(self._reasons),

@@ -63,6 +63,7 @@ class Driver:
         self.plumed = plumed
         self.checker: StopChecker | None = None
         self.stops: list[StopEvent] = []
+        self.failure: Exception | None = None  # what an evaluation raised, if it did
         self.active = np.ones(region.walkers, dtype=bool)
         self._frame: Frame | None = None
         self._step = step

@@ -25,6 +25,7 @@ class PlumedAlone:
 
     def __init__(self, plumed: PlumedWalkers, periodic: bool) -> None:
         self.plumed = plumed
+        self.failure: Exception | None = None
         self.periodic, self.walkers = periodic, len(plumed.gates)
 
     def __getstate__(self) -> dict[str, Any]:

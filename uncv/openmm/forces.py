@@ -75,7 +75,11 @@ class DriverCallback:
             self._system = None
         positions, box = _read(state, self.driver.periodic)
         time = state.getTime().value_in_unit(unit.picosecond)
-        return self.driver.evaluate(positions, box, state.getStepCount(), time)
+        try:
+            return self.driver.evaluate(positions, box, state.getStepCount(), time)
+        except Exception as error:
+            self.driver.failure = error  # of which OpenMM passes on the message alone
+            raise
 
 
 class _SingleCallback:

@@ -170,7 +170,11 @@ class PlumedDriver:
         plumed = self._running()
         for name in self._needed:
             plumed.values[name][...] = _finite(values, name)
-        plumed.calculate()
+        try:
+            plumed.calculate()
+        except PlumedError as error:
+            told = ", ".join(f"{name} = {values[name]}" for name in self._needed)
+            raise PlumedError(f"{error} (PLUMED was told {told or 'no value'})") from error
         unit = plumed.energy_unit
         derivatives, vectors = self._nothing.copy(), {}
         for name in self._needed:
