@@ -1,9 +1,12 @@
-"""The compiled part of uncv; all the rest is in pyproject.toml.
+"""What pyproject.toml cannot say: the compiled part of uncv, and the sources of the PLUMED plugin.
 
 The extensions are plain shared libraries, loaded by ctypes: they need a C++17 compiler but no
 headers of Python or torch. Where they do not compile, uncv installs without them and runs in plain
 torch. One source is compiled for any processor and for those with AVX2; ``uncv.models.kernel``
 takes what the machine can run.
+
+The plugin is not compiled here: it needs PLUMED's headers. Its sources travel inside the package,
+for ``uncv plugin build``.
 """
 
 import platform
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 # Not -ffast-math: not-a-number must stay not-a-number, and linking with it would change how the
 # whole process treats tiny numbers.
@@ -18,6 +22,25 @@ OPTIONS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-p
 VARIANTS = {"_kernel": []}
 if platform.machine() in ("x86_64", "AMD64"):
     VARIANTS["_kernel_avx2"] = ["-mavx2", "-mfma"]
+
+PLUGIN = sorted(str(p) for p in Path("plugin").iterdir() if p.suffix in (".cpp", ".h", ".txt"))
+
+
+class WithPlugin(build_py):
+    """Puts the sources of the plugin into the package; a checkout uses them where they are."""
+
+    def run(self) -> None:
+        """Copy the modules, then the sources."""
+        super().run()
+        if not self.editable_mode:
+            folder = Path(self.build_lib, "uncv", "plugin", "source")
+            self.mkpath(str(folder))
+            for file in PLUGIN:
+                self.copy_file(file, str(folder / Path(file).name))
+
+    def get_source_files(self) -> list[str]:
+        """Name what a source distribution must hold."""
+        return [*super().get_source_files(), *PLUGIN]
 
 
 class NewFiles(build_ext):
@@ -36,7 +59,7 @@ class NewFiles(build_ext):
 
 
 setup(
-    cmdclass={"build_ext": NewFiles},
+    cmdclass={"build_ext": NewFiles, "build_py": WithPlugin},
     ext_modules=[
         Extension(
             f"uncv.models.{name}",

@@ -119,6 +119,30 @@ def test_probe_that_hangs(monkeypatch):
     assert (check.status, check.found) == ("broken", "no answer in 0.2 s")
 
 
+def test_tools_for_the_plugin(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNCV_PLUGIN_DIR", str(tmp_path))
+    check = doctor._plugin()
+    assert (check.status, check.required) == ("missing", False)
+    assert check.remedy == "uncv plugin build"
+    assert "is not built" in check.found
+    assert doctor._cmake().status == "ok"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    for check, remedy in ((doctor._cmake(), "pip install cmake"), (doctor._compiler(), "g++")):
+        assert (check.status, check.required, check.found) == ("missing", False, "none on PATH")
+        assert remedy in check.remedy
+
+
+def test_a_plugin_that_does_not_load(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNCV_PLUGIN_DIR", str(tmp_path))
+    library = doctor.plugin.library._library(doctor.plugin.find_plumed())
+    library.parent.mkdir()
+    library.write_text("no")
+    check = doctor._plugin()
+    assert (check.status, check.remedy) == ("broken", "uncv plugin build --force")
+    assert "Could not load library" in check.found
+
+
 def test_health_asks_only_for_what_is_required():
     ok = doctor.Check("a", "ok", "1")
     optional = doctor.Check("b", "missing", "", required=False)

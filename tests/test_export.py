@@ -49,10 +49,35 @@ def test_the_file_states_its_promise(tmp_path):
     assert about["walkers"] == 2
     assert about["periodic"] is True
     assert about["kind"] == "force"
+    assert about["per_atom"] is True
+    assert about["smooth"] is True
+    assert (about["positions_unit"], about["energy_unit"]) == ("angstrom", "eV")
     assert about["dtype"] == "float64"
     assert about["cutoff_angstrom"] == 3.6
     assert about["fingerprint"] == cv.fingerprint
     assert [p.name for p in tmp_path.iterdir()] == ["cv.pt"]
+
+
+@pytest.mark.parametrize(("of", "reduce"), [("energy", "mean"), ("atomic_energy", "max")])
+def test_the_promise_stands_in_plain_lines_too(tmp_path, of, reduce):
+    """What the PLUMED plugin reads is what the JSON says."""
+    path = export(tiny.cv(of, reduce), tiny.frames("CH3OH"), tmp_path / "cv.pt")
+    extra = {"uncv.txt": ""}
+    torch.jit.load(path, _extra_files=extra)
+    lines = dict(line.split(" ", 1) for line in extra["uncv.txt"].decode().splitlines())
+    _, about = load_exported(path)
+    assert lines.keys() == about.keys()
+    assert lines["numbers"] == "6 8 1 1 1 1"
+    assert (lines["periodic"], lines["walkers"], lines["version"]) == ("false", "1", "2")
+    atomic = of == "atomic_energy"
+    assert (lines["per_atom"], lines["smooth"]) == (str(atomic).lower(), str(not atomic).lower())
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    path = tmp_path / "old.pt"
+    extra = {"uncv.json": '{"format": "uncv-torchscript", "version": 1}'}
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path, _extra_files=extra)
+    assert load_exported(path)[1]["version"] == 1
 
 
 def test_float32_weights_give_float64_values(tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
+from uncv import plugin
 from uncv.dependencies import OPENMMTORCH, Pin, check_pins, installed_version, matches
 from uncv.errors import DependencyError
 
@@ -64,6 +65,8 @@ def diagnose() -> Diagnosis:
         _torchforce,
         _plumed,
         _compiler,
+        _cmake,
+        _plugin,
         *(partial(_extra, *extra) for extra in _EXTRAS),
     )
     return Diagnosis((_python(), *(probe() for probe in probes)))
@@ -137,6 +140,28 @@ def _compiler() -> Check:
         return Check("C++ compiler", "ok", found, required=False)
     remedy = "install g++ (Debian: apt install g++; conda: gxx)"
     return Check("C++ compiler", "missing", "none on PATH", remedy, required=False)
+
+
+def _cmake() -> Check:
+    found = plugin.library.find_cmake()
+    if found:
+        return Check("CMake", "ok", found, required=False)
+    remedy = "pip install cmake (Debian: apt install cmake)"
+    return Check("CMake", "missing", "none on PATH", remedy, required=False)
+
+
+def _plugin() -> Check:
+    name, remedy = "PLUMED plugin (other engines)", "uncv plugin build"
+    try:
+        plugin.path()
+    except DependencyError as error:
+        return Check(name, "missing", str(error), remedy, required=False)
+    code = (
+        "from uncv.plugin import path;from uncv.plumed import PlumedDriver,PlumedSettings;"
+        "PlumedDriver(PlumedSettings(f'LOAD FILE={path()}\\n',[1.0])).close();"
+        "print('loaded from',path())"
+    )
+    return _probe(name, code, f"{remedy} --force", required=False)
 
 
 _EXTRAS = (("mace-torch", "mace"), ("tblite", "xtb"), ("parsl", "clusters"))

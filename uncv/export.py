@@ -1,10 +1,9 @@
 """TorchScript files of a collective variable, for engines that run without Python.
 
 The exported module is bound to the species and the number of walkers it was made for, runs the
-plain descriptor, and says what it promises in its extra file ``uncv.json``.
+plain descriptor, and says what it promises in extra files (`uncv.export_promise`).
 """
 
-import json
 from copy import deepcopy
 from pathlib import Path
 from typing import List, Literal, Tuple, get_args  # noqa: UP035  TorchScript wants typing's names
@@ -14,20 +13,17 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from uncv._version import __version__
 from uncv.bias import Bias
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.errors import DataError, FileFormatError
+from uncv.export_promise import METADATA, as_texts, promise, read_promise
 from uncv.groups import FixedGroups
 from uncv.protocols import MemberOutput
 from uncv.scripting import ScriptModule, compile_module, exported, load_module, save_module
 from uncv.uncertainty import reduce_atoms
-from uncv.units import ANGSTROM_IN_NM, EV_IN_KJ_PER_MOL, uncertainty_in_openmm
+from uncv.units import EV_IN_KJ_PER_MOL, uncertainty_in_openmm
 
-FORMAT = "uncv-torchscript"
-VERSION = 1
-METADATA = "uncv.json"
 Output = Literal["total", "energy", "uncertainty"]
 
 
@@ -82,7 +78,7 @@ class ScriptedCV(nn.Module):
         total = output.energies.mean(dim=0) + self.reference
         if self.per_atom:
             return total, reduce_atoms(values, groups.mask, self.reduce), values
-        return total, values, torch.zeros((positions.shape[0], 0), dtype=torch.float64)
+        return total, values, torch.zeros_like(positions[:, :0, 0])
 
 
 def with_member_forces(output: MemberOutput, positions: Tensor) -> MemberOutput:
@@ -248,7 +244,8 @@ def export(
 
     ``forward`` takes positions in nm (and box vectors, if the structure is periodic) and gives one
     number in OpenMM's units; ``evaluate`` takes positions (W, A, 3) and cells in Å and gives
-    energies in eV, u and atomic uncertainties.
+    energies in eV, u and atomic uncertainties. The PLUMED plugin calls ``evaluate`` and wants one
+    walker.
 
     Parameters
     ----------
@@ -271,21 +268,7 @@ def export(
     numbers = like.numbers[0][like.mask[0]]
     periodic = bool(like.pbc.all())
     module = script(cv, numbers, walkers=walkers, periodic=periodic, output=output)
-    about = {
-        "format": FORMAT,
-        "version": VERSION,
-        "uncv": __version__,
-        "fingerprint": cv.fingerprint,
-        "numbers": [int(z) for z in numbers],
-        "walkers": walkers,
-        "periodic": periodic,
-        "output": output,
-        "kind": cv.kind,
-        "dtype": str(cv.potential.dtype).removeprefix("torch."),
-        "cutoff_angstrom": cv.potential.cutoff,
-        "angstrom_in_nm": ANGSTROM_IN_NM,
-    }
-    save_module(module, path, {METADATA: json.dumps(about)})
+    save_module(module, path, as_texts(promise(cv, numbers, walkers, periodic, output)))
     return Path(path)
 
 
@@ -299,14 +282,8 @@ def load_exported(path: str | Path) -> tuple[ScriptModule, dict]:
     """
     try:
         module, (text,) = load_module(path, (METADATA,))
-        about = json.loads(text)
-    except (FileFormatError, ValueError) as error:
+    except FileFormatError as error:
         raise FileFormatError(
             f"{path} is not a file written by uncv export: {error}; export it again"
         ) from error
-    if about.get("format") != FORMAT or about.get("version", 0) > VERSION:
-        raise FileFormatError(
-            f"{path} has format {about.get('format')} version {about.get('version')}; "
-            f"expected {FORMAT} up to version {VERSION}"
-        )
-    return module, about
+    return module, read_promise(text, path)
