@@ -1,4 +1,4 @@
-"""Dihedrals, coverage and free-energy maps against formulas and counting by hand."""
+"""Dihedrals, coverage, maps, COLVAR files and samples, by formulas and counting by hand."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import numpy as np
 import pytest
 
 from uncv.analysis import (
+    C7AX,
+    C7EQ,
+    AnalysisSettings,
     accessible_coverage,
+    analyze,
     coverage,
     coverage_series,
     dihedrals,
     expected_coverage,
+    is_colvar,
+    joined,
     ramachandran,
+    read_colvar,
+    samples_of_colvar,
+    samples_of_frames,
 )
 from uncv.data import Dataset
-from uncv.errors import DataError
+from uncv.errors import DataError, FileFormatError
 from uncv.units import ANGSTROM_IN_NM
 
 
@@ -169,3 +178,177 @@ def test_map_of_frames(alanine):
     assert ramachandran(alanine.start).counts.sum() == 1
     with pytest.raises(DataError, match="φ and ψ"):
         ramachandran(np.zeros((0, 2)))
+
+
+HEADER = "#! FIELDS time phi psi opes.bias\n#! SET min_phi -pi\n#! SET max_phi pi\n"
+
+
+def rows(*times: float, bias: str = "1.5") -> str:
+    return "".join(f" {t:f} -1.25 {0.01 * t:f} {bias}\n" for t in times)
+
+
+def colvar(tmp_path, text: str, name: str = "COLVAR"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_colvar_columns_by_name(tmp_path):
+    path = colvar(tmp_path, HEADER + rows(0, 1, 2))
+    table = read_colvar(path)
+    assert table.fields == ("time", "phi", "psi", "opes.bias")
+    assert table.constants == {"min_phi": "-pi", "max_phi": "pi"}
+    assert table.notes == ()
+    np.testing.assert_array_equal(table.values, np.loadtxt(path))
+    np.testing.assert_array_equal(table.column("psi"), [0.0, 0.01, 0.02])
+    with pytest.raises(DataError, match=r"no column 'opes.bia', only time, .*mean 'opes.bias'"):
+        table.column("opes.bia")
+    assert is_colvar(path)
+    assert not is_colvar(colvar(tmp_path, "# FIELDS\n", "other"))
+
+
+def test_colvar_of_restarts_tells_each_time_once(tmp_path):
+    """A run to 4, continued from 3 to 5, continued from 2 since that was lost, and once more."""
+    text = HEADER + rows(0, 1, 2, 3, 4) + HEADER + rows(3, 4, 5, bias="7")
+    table = read_colvar(colvar(tmp_path, text))
+    np.testing.assert_array_equal(table.column("time"), np.arange(6))
+    np.testing.assert_array_equal(table.column("opes.bias"), [1.5] * 3 + [7.0] * 3)
+    assert table.notes == ("2 rows from 3 on were replaced by a restart",)
+    table = read_colvar(colvar(tmp_path, text + HEADER + rows(2, 3, bias="8")))
+    np.testing.assert_array_equal(table.column("time"), np.arange(4))
+    np.testing.assert_array_equal(table.column("opes.bias"), [1.5, 1.5, 8.0, 8.0])
+    assert table.notes[1] == "4 rows from 2 on were replaced by a restart"
+    joined_on = read_colvar(colvar(tmp_path, HEADER + rows(0, 1) + HEADER + rows(2)))
+    assert (len(joined_on.values), joined_on.notes) == (3, ())
+
+
+def test_colvar_of_a_run_continued_with_a_new_clock_keeps_all(tmp_path):
+    table = read_colvar(colvar(tmp_path, HEADER + rows(0, 1, 2) + HEADER + rows(0, 1)))
+    np.testing.assert_array_equal(table.column("time"), [0, 1, 2, 0, 1])
+    assert table.notes == ("the clock begins anew at 0; all rows were kept",)
+
+
+def test_colvar_of_a_killed_run(tmp_path):
+    table = read_colvar(colvar(tmp_path, HEADER + rows(0, 1) + " 2.0 -1.2"))
+    assert len(table.values) == 2
+    assert table.notes == ("the last line is cut short and was left out",)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("1 2 3\n", FileFormatError, "does not begin with '#! FIELDS'"),
+        ("", FileFormatError, "is not a COLVAR file"),
+        (HEADER, DataError, "holds no row"),
+        (HEADER + " 1 2\n" + rows(3), FileFormatError, "line 4: expected 4 numbers, found '1 2'"),
+        (HEADER + " 1 2 3 x\n" + rows(3), FileFormatError, "found '1 2 3 x'"),
+        (HEADER + rows(1, 0), DataError, "time goes back .* without a new header"),
+        (HEADER + rows(0) + "#! FIELDS time u\n 1 2\n", FileFormatError, "change to time, u"),
+    ],
+)
+def test_colvar_files_that_are_not_sound(tmp_path, text, error, message):
+    with pytest.raises(error, match=message):
+        read_colvar(colvar(tmp_path, text))
+
+
+def test_samples_of_colvar_files_are_walkers(tmp_path):
+    kt = 8.617333262e-5 * 300.0
+    one = read_colvar(colvar(tmp_path, HEADER + rows(0, 1, bias="96.48533212331"), "a"))
+    two = read_colvar(colvar(tmp_path, HEADER + rows(0) + rows(1, bias="2"), "b"))
+    unit = 1 / 96.48533212331
+    found = samples_of_colvar([one, two], bias=["opes.bias"], bias_unit=unit)
+    np.testing.assert_allclose(found.bias, [1.0, 1.0, 1.5 * unit, 2 * unit])
+    assert found.walker.tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(found.angles[:2], [[-1.25, 0.0], [-1.25, 0.01]])
+    weights = found.weights(300.0)
+    assert weights[:2].sum() == pytest.approx(0.5)  # each walker has a bias of its own
+    assert weights[3] / weights[2] == pytest.approx(np.exp(0.5 * unit / kt))
+    twice = samples_of_colvar([two], bias=["opes.bias", "opes.bias"], bias_unit=unit)
+    np.testing.assert_allclose(twice.bias, 2 * found.bias[2:])
+    kept = found.discard(0.5)
+    assert kept.walker.tolist() == [0, 1]
+    np.testing.assert_allclose(kept.bias, found.bias[[1, 3]])
+    plain = samples_of_colvar([one])
+    np.testing.assert_allclose(plain.weights(300.0), [0.5, 0.5])
+    assert plain.notes == ("the columns opes.bias were not undone; name them to reweight",)
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        ([HEADER + rows(7)], {"columns": ["time", "phi"]}, "'time' of .* is no torsion in radians"),
+        ([HEADER.replace("-pi", "0") + rows(0)], {}, "its domain is 0 to pi"),
+        ([HEADER + rows(0, bias="nan")], {"bias": ["opes.bias"]}, "NaN or infinite in 1 of 1 rows"),
+        ([HEADER + rows(0)], {"bias": ["metad.rbias"]}, "no column 'metad.rbias'"),
+        ([HEADER + rows(0, 1, 2), HEADER + rows(0, 2, 4)], {}, "different times apart"),
+        ([], {}, "there is no COLVAR file"),
+    ],
+)
+def test_colvar_files_that_cannot_be_samples(tmp_path, texts, options, message):
+    tables = [read_colvar(colvar(tmp_path, text, str(i))) for i, text in enumerate(texts)]
+    with pytest.raises(DataError, match=message):
+        samples_of_colvar(tables, **{"columns": ("phi", "psi"), **options})
+
+
+def test_walkers_of_unequal_length_are_told(tmp_path):
+    texts = [HEADER + rows(0, 1, 2), HEADER + rows(0, 1)]
+    tables = [read_colvar(colvar(tmp_path, text, str(i))) for i, text in enumerate(texts)]
+    found = samples_of_colvar(tables, bias=["opes.bias"])
+    assert found.notes == ("walkers hold 2 to 3 frames and count accordingly",)
+    np.testing.assert_allclose(found.weights(300.0), 0.2)
+
+
+def frames_of(alanine, **info) -> Dataset:
+    number = len(next(iter(info.values())))
+    start = alanine.start
+    noise = 0.1 * np.random.default_rng(3).normal(size=(number, 22, 3))
+    return Dataset(start.numbers[0], start.positions + noise, info=info)
+
+
+def test_samples_of_frames_are_put_in_order(alanine):
+    info = {"walker": [0, 1, 0, 1], "step": [2, 2, 1, 1], "bias": [0.1, 0.2, 0.3, 0.4]}
+    frames = frames_of(alanine, **info)
+    found = samples_of_frames(frames, reweight=True)
+    assert found.walker.tolist() == [0, 0, 1, 1]
+    assert found.bias.tolist() == [0.3, 0.1, 0.4, 0.2]
+    np.testing.assert_array_equal(found.angles, dihedrals(frames)[[2, 0, 3, 1]])
+    assert found.weights(300.0).argmax() == 2  # all walkers feel the same bias
+    assert "carry a bias that was not undone" in samples_of_frames(frames).notes[0]
+    both = joined([found, found])
+    assert both.walker.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(both.bias) == 8
+    with pytest.raises(DataError, match="some inputs are to be reweighted"):
+        joined([found, samples_of_frames(frames)])
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"step": [1, 2]}, "no column 'bias', only step"),
+        ({"bias": [0.0, 0.0]}, "zero: the run was not biased, .* or its bias was adaptive"),
+        ({"bias": [1.0, 2.0], "stop_reason": ["", "far"]}, "1 walkers were stopped and put back"),
+        ({"bias": [1.0, np.nan]}, "1 of 2 frames is NaN"),
+    ],
+)
+def test_frames_that_cannot_be_reweighted(alanine, info, message):
+    with pytest.raises(DataError, match=message):
+        samples_of_frames(frames_of(alanine, **info), reweight=True).weights(300.0)
+
+
+def test_analysis_of_samples(alanine, tmp_path):
+    info = {"walker": [0] * 20 + [1] * 20, "bias": np.linspace(0.0, 0.05, 40)}
+    samples = samples_of_frames(frames_of(alanine, **info), reweight=True)
+    found = analyze(samples, AnalysisSettings(bins=12, regions=(C7AX, C7EQ)))
+    weights = samples.weights(300.0)
+    assert (found.frames, found.walkers) == (40, 2)
+    assert found.coverage == pytest.approx(coverage(samples.angles))
+    assert found.effective == pytest.approx(1 / np.sum(weights**2))
+    expected = ramachandran(samples.angles, weights=weights, bins=12).free_energy
+    np.testing.assert_allclose(found.surface.free_energy, expected)
+    assert found.difference.value == np.inf
+    one = samples_of_frames(frames_of(alanine, step=[1, 2]), [(4, 6, 8, 14)])
+    assert analyze(one, AnalysisSettings(regions=(C7AX, C7EQ))).surface is None
+    with pytest.raises(DataError, match="no frame to analyze"):
+        analyze(samples_of_frames(frames_of(alanine, step=[1])[[]]))
+    with pytest.raises(DataError, match="share to discard is 1"):
+        samples.discard(1.0)

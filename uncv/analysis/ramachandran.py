@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.analysis.dihedrals import ALANINE_PHI_PSI, dihedrals
+from uncv.analysis.surface import cells_of
 from uncv.data import Dataset
 from uncv.errors import DataError
 from uncv.units import KB_IN_EV_PER_K
@@ -68,10 +69,10 @@ def ramachandran(
         angles = np.asarray(data, dtype=np.float64)
     if angles.ndim != 2 or angles.shape[1] != 2 or len(angles) == 0:
         raise DataError(f"angles have shape {angles.shape}; expected at least one frame of φ and ψ")
-    cells = np.floor((angles / (2 * np.pi) + 0.5) % 1.0 * bins).astype(np.int64) % bins
-    counts, mass = np.zeros((bins, bins), dtype=np.int64), np.zeros((bins, bins))
-    np.add.at(counts, tuple(cells.T), 1)
-    np.add.at(mass, tuple(cells.T), 1.0 if weights is None else np.asarray(weights, dtype=float))
+    mass = np.ones(len(angles)) if weights is None else np.asarray(weights, dtype=float)
+    cells, shape = cells_of(angles, bins), (bins, bins)
+    counts = np.bincount(cells, minlength=bins * bins).reshape(shape)
+    mass = np.bincount(cells, weights=mass, minlength=bins * bins).reshape(shape)
     free_energy = np.full(mass.shape, np.inf)
     seen = mass > 0
     free_energy[seen] = -KB_IN_EV_PER_K * temperature * np.log(mass[seen] / mass.max())
