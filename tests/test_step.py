@@ -124,17 +124,78 @@ def test_drifting_away_as_a_whole_renews_nothing():
     np.testing.assert_allclose(values, values[0], rtol=1e-10)
 
 
-def test_another_cell_renews_the_lists():
+@pytest.mark.parametrize("size", [0.01, 0.05])
+def test_lists_follow_a_cell_that_changes_within_the_skin(size, rng):
+    """As in dynamics at constant pressure: every step has a cell of its own."""
     data = tiny.crystal()
-    cv = tiny.cv()
+    cv = tiny.cv("atomic_energy")
     step = FusedStep(cv, data.numbers[0], periodic=True)
     made = counted(step)
+    positions, cell = data.positions, data.cell[0]
+    for _ in range(25):
+        scale = np.eye(3) + size * rng.normal(size=(3, 3))
+        cell = cell @ scale
+        positions = positions @ scale + 0.02 * rng.normal(size=positions.shape)
+        values = step.forward(positions, cell)
+        forces = step.forces(np.array([-1.0]), np.ones(1))
+        fresh = cv.evaluate(tiny.Dataset(data.numbers, positions, cell=cell))
+        np.testing.assert_allclose(values.energy, fresh.energy, rtol=1e-9)
+        np.testing.assert_allclose(values.uncertainty, fresh.uncertainty, rtol=1e-9)
+        expected = fresh.forces + fresh.uncertainty_gradient
+        np.testing.assert_allclose(forces, expected, atol=1e-8)
+    own = sum(not b.positions.requires_grad for b in made)
+    assert 1 < own < 20, own
+
+
+def test_a_cell_that_leaps_renews_the_lists():
+    data = tiny.crystal()
+    step = FusedStep(tiny.cv(), data.numbers[0], periodic=True)
+    made = counted(step)
     step.forward(data.positions, data.cell[0])
-    larger = 1.02 * data.cell
-    values = step.forward(data.positions, larger[0])
+    step.forward(1.05 * data.positions, 1.05 * data.cell[0])  # away from each other
+    turn = tiny.rotation(2)
+    step.forward(data.positions @ turn, data.cell[0] @ turn)
+    assert len(made) == 1
+    values = step.forward(0.8 * data.positions, 0.8 * data.cell[0])
     assert len(made) == 2
-    fresh = cv.evaluate(tiny.Dataset(data.numbers, data.positions, cell=larger))
+    fresh = tiny.cv().evaluate(
+        tiny.Dataset(data.numbers, 0.8 * data.positions, cell=0.8 * data.cell)
+    )
     np.testing.assert_allclose(values.energy, fresh.energy)
+
+
+def test_a_slab_keeps_its_lists_too():
+    data = tiny.crystal()
+    step = FusedStep(tiny.cv(), data.numbers[0], periodic=(True, True, False))
+    made = counted(step)
+    for factor in (1.0, 1.001, 0.8):
+        cell = data.cell[0] * np.array([[factor], [factor], [0.0]])
+        positions = data.positions @ np.diag([factor, factor, 1.0])
+        values = step.forward(positions, cell)
+        fresh = step.cv.evaluate(
+            tiny.Dataset(data.numbers, positions, cell=cell, pbc=(True, True, False))
+        )
+        np.testing.assert_allclose(values.energy, fresh.energy)
+    assert sum(not b.positions.requires_grad for b in made) == 2
+
+
+@pytest.mark.parametrize(("of", "reduce"), MODES)
+def test_stress_comes_with_the_forces_of_each_walker(of, reduce):
+    data = tiny.crystal(2)
+    cv = tiny.cv(of, reduce)
+    step = FusedStep(cv, data.numbers[0], 2, periodic=True)
+    step.forward(data.positions, data.cell[0], stress=True)
+    slope, weight = np.array([-0.7, 2.0]), np.array([1.0, 0.0])
+    found, result = step.derivatives(slope, weight), cv.evaluate(data)
+    expected = weight[:, None, None] * result.stress
+    expected = expected + slope[:, None, None] * result.uncertainty_stress
+    np.testing.assert_allclose(found.stress, expected, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(found.forces, step.forces(slope, weight), atol=1e-12)
+    of_u, of_energy = step.gradients_apart()
+    np.testing.assert_allclose(of_u.stress, result.uncertainty_stress, atol=1e-10)
+    np.testing.assert_allclose(of_energy.stress, result.stress, atol=1e-10)
+    step.forward(data.positions, data.cell[0])
+    assert step.derivatives(slope, weight).stress is None
 
 
 def test_lists_made_at_other_positions_give_the_same():
