@@ -236,6 +236,40 @@ def test_a_killed_run_leaves_neither_gap_nor_repetition(tmp_path):
         np.testing.assert_allclose(colvar(killed, walker)[:100], early, rtol=1e-4, atol=1e-6)
 
 
+LOADED = """
+    import sys
+    import openmm
+    import tiny
+    import uncv.openmm as engine
+    from openmm import app
+    from test_plumed_openmm import REFERENCE, U, plumed
+
+    data = tiny.frames("CH3OH", seed=2)
+    topology = tiny.topology(data)
+    acting = plumed(U + "PRINT ARG=u FILE=C\\n", sys.argv[1])
+    system = engine.create_system(topology, tiny.cv(), plumed=acting)
+    simulation = app.Simulation(topology, system, openmm.VerletIntegrator(0.0005), REFERENCE)
+    if len(sys.argv) == 3:
+        engine.load_checkpoint(simulation, sys.argv[2])
+    else:
+        simulation.context.setPositions(data.positions[0] / 10.0)
+    simulation.step(3)
+    engine.save_checkpoint(simulation, sys.argv[1] + "/run.chk")
+    print(simulation.currentStep)
+"""
+
+
+def test_a_checkpoint_is_loaded_into_a_simulation_without_positions(tmp_path):
+    """In a process of its own: OpenMM itself would end it."""
+    for arguments, steps in (((), "3"), ((str(tmp_path / "run.chk"),), "6")):
+        command = [sys.executable, "-c", textwrap.dedent(LOADED), str(tmp_path), *arguments]
+        run = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+        assert (run.returncode, run.stdout.strip()) == (0, steps), run.stderr
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "C")[:, 0], 0.0005 * np.arange(7), atol=1e-9)
+
+
 def test_a_checkpoint_without_plumed_does_not_continue_a_run_with_it(tmp_path):
     data = tiny.frames("CH3OH", seed=2)
     cv, topology = tiny.cv(), tiny.topology(data)

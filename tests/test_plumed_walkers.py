@@ -94,6 +94,40 @@ def test_hills_of_one_walker_are_felt_by_the_others(tmp_path):
     assert names == ["COLVAR.0", "COLVAR.1", "COLVAR.2", "HILLS.0", "HILLS.1", "HILLS.2"]
 
 
+def test_hills_of_a_former_run_are_set_aside_before_anyone_reads_them(tmp_path):
+    script = U + "METAD ARG=u SIGMA=0.3 HEIGHT=1.5 PACE=1 WALKERS_N=2 WALKERS_RSTRIDE=1\n"
+    x = np.tile(START, (2, 1))
+    for run in range(3):
+        plumed = PlumedWalkers(PlumedSettings(script, MASSES, directory=tmp_path), 2)
+        biases = []
+        for step in range(4):
+            plumed.begin(step, x, None, range(2))
+            answers = plumed.finish({w: {"uncertainty": 1.0} for w in range(2)})
+            biases.append(answers[0].bias)
+        plumed.flush(4)
+        plumed.close()
+        assert biases[:2] == [0.0, 0.0]  # METAD deposits nothing at its first update
+        assert biases[3] > 0.0
+        assert len(list(tmp_path.glob("bck.*.HILLS.*"))) == 2 * run
+
+
+def test_hills_of_two_variables_apart_are_shared_too(tmp_path):
+    script = U + "e: EXTRACV NAME=energy\nPBMETAD ARG=u,e SIGMA=0.3,0.3 HEIGHT=1.5 PACE=1 "
+    script += "FILE=HILLS.u,HILLS.e TEMP=300 WALKERS_N=2 WALKERS_RSTRIDE=1\n"
+    plumed = PlumedWalkers(PlumedSettings(script, MASSES, directory=tmp_path), 2)
+    for step in range(3):
+        plumed.begin(step, np.tile(START, (2, 1)), None, range(2))
+        values = {w: {"uncertainty": 4.0 * w, "energy": -4.0 * w} for w in range(2)}
+        plumed.finish(values)
+    plumed.begin(3, np.tile(START, (2, 1)), None, range(2))
+    answers = plumed.finish({w: {"uncertainty": 0.1, "energy": -0.1} for w in range(2)})
+    assert answers[1].bias == pytest.approx(answers[0].bias, rel=1e-6)
+    assert answers[1].bias > 0.5  # of hills that walker 0 alone deposited there
+    plumed.close()
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["HILLS.e.0", "HILLS.e.1", "HILLS.u.0", "HILLS.u.1"]
+
+
 @pytest.mark.parametrize(
     ("units", "unit"),
     [

@@ -68,6 +68,8 @@ def load_checkpoint(simulation: app.Simulation, path: str | Path) -> None:
     PlumedError
         If an output file of PLUMED is not that of the run.
     """
+    # A context that never had positions of its own crashes at its first step after loadCheckpoint.
+    simulation.context.setPositions(np.zeros((simulation.system.getNumParticles(), 3)))
     with np.load(Path(path), allow_pickle=False) as kept:
         simulation.context.loadCheckpoint(kept["openmm"].tobytes())
         _attached(simulation).restore({k: kept[k] for k in kept.files if k != "openmm"})

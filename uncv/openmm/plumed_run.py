@@ -25,17 +25,17 @@ class Plumed:
         Of the integrator, in ps; another one found while running is an error.
     temperature : float
         In K.
-    directory : Path, optional
+    directory : str or Path, optional
         Where relative paths in the script begin.
-    log : Path, optional
+    log : str or Path, optional
         PLUMED's log.
     """
 
     script: str | Path
     timestep: float = 0.001
     temperature: float = 300.0
-    directory: Path | None = None
-    log: Path | None = None
+    directory: str | Path | None = None
+    log: str | Path | None = None
 
 
 def plumed_walkers(

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
 from uncv.plumed.instance import Instance, internal_energy_unit
-from uncv.plumed.outputs import Kept, keep, put_back, redirected
+from uncv.plumed.outputs import Kept, keep, outputs, put_back, redirected, set_aside
 from uncv.plumed.restart import continued, without_restart
 from uncv.plumed.script import ScriptLine, read_script
 from uncv.plumed.settings import PlumedSettings
@@ -99,9 +99,8 @@ class PlumedDriver:
 
     def __init__(self, settings: PlumedSettings) -> None:
         self.settings = settings
-        if settings.directory is not None:
-            settings.directory.mkdir(parents=True, exist_ok=True)
-        self.folder = (settings.directory or Path.cwd()).resolve()
+        self.folder = Path(settings.directory or Path.cwd()).resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
         raw = read_script(settings.script, self.folder)
         own = for_walker(raw, settings.walker, settings.walkers)
         self.lines = with_energy(own, partial(internal_energy_unit, own))
@@ -213,6 +212,17 @@ class PlumedDriver:
                 os.chdir(before)
         if checkpoint:
             plumed.command("doCheckPoint", np.zeros(1, dtype=np.int32))
+
+    def set_aside_shared(self) -> None:
+        """Rename this walker's shared files of a former run, which the other walkers would read.
+
+        Before the first update only; an input that says RESTART keeps them.
+        """
+        if self._forget_scratch is None:
+            return
+        for output in outputs(self.lines):
+            if output.shared:
+                set_aside(output.path(self.folder, self.settings.ending))
 
     def kept(self) -> Kept:
         """Return the state of PLUMED's output files, for a checkpoint.

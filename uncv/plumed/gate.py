@@ -112,8 +112,12 @@ class StepGate:
             Number of completed steps.
         """
         self._steps = max(self._steps, step)
-        if self._last is not None and self._last.step < step:
+        if self._last is not None and self.is_due(step):
             self._update(self._last)
+
+    def is_due(self, step: int) -> bool:
+        """Whether `flush` would make an update now."""
+        return self._last is not None and self._updated < self._last.step < step
 
     def state(self, step: int) -> dict[str, NDArray]:
         """Complete the step evaluated last, and return what a checkpoint must hold.

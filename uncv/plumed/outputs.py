@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,10 +45,14 @@ class Output(NamedTuple):
     name: str
     rewritten: bool
 
+    @property
+    def shared(self) -> bool:
+        """Whether other walkers read it."""
+        return self.keyword == "FILE" and self.line.value("WALKERS_N") not in ("", "1")
+
     def path(self, folder: Path, suffix: str) -> Path:
         """Return where the file lies: relative to a folder, with the instance's suffix."""
-        walkers = self.keyword == "FILE" and self.line.has("WALKERS_N")
-        if walkers and self.line.value("WALKERS_N") != "1":
+        if self.shared:
             identity = self.line.value("WALKERS_ID") or "0"
             return folder / self.line.value("WALKERS_DIR") / f"{self.name}.{identity}"
         return folder / with_suffix(self.name, suffix)
@@ -92,9 +97,17 @@ def redirected(lines: Iterable[ScriptLine], folder: Path) -> Iterator[ScriptLine
             new = new.with_value(keyword, moved)
         if line.has("WALKERS_N"):  # the folder and FILE are joined
             names = [o.name for o in outputs([line]) if o.keyword == "FILE"]
-            new = new.with_value("FILE", Path(names[0]).name)
+            new = new.with_value("FILE", ",".join(Path(name).name for name in names))
             new = new.with_value("WALKERS_DIR", str(folder))
         yield new
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file of a former run as PLUMED does; nothing where there is none."""
+    if not path.is_file():
+        return
+    names = (path.with_name(f"bck.{k}.{path.name}") for k in count())
+    path.rename(next(name for name in names if not name.exists()))
 
 
 def keep(lines: Iterable[ScriptLine], folder: Path, suffix: str) -> Kept:

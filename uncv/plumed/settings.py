@@ -29,10 +29,10 @@ class PlumedSettings:
         Labels that ``PUT`` may have, with the number of elements; passed to the driver as arrays.
     walker, walkers : int
         Number of this walker, from 0, and how many share the run; see `for_walker`.
-    directory : Path, optional
+    directory : str or Path, optional
         Made if absent; PLUMED's relative paths, inputs as well as outputs, begin here. The
         process's own directory by default.
-    log : Path, optional
+    log : str or Path, optional
         PLUMED's log; none is written by default.
     suffix : str, optional
         Added to the name of every output of the instance: COLVAR becomes COLVAR.3 with '.3'. The
@@ -53,8 +53,8 @@ class PlumedSettings:
     vectors: Mapping[str, int] = field(default_factory=dict)
     walker: int = 0
     walkers: int = 1
-    directory: Path | None = None
-    log: Path | None = None
+    directory: str | Path | None = None
+    log: str | Path | None = None
     suffix: str | None = None
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ class PlumedWalkers:
     def __init__(self, settings: PlumedSettings, walkers: int = 1) -> None:
         self.settings = settings
         self.gates: list[StepGate] = []
+        self._fresh = True  # no update was made yet
         self._open: dict[int, PlumedForces | None] = {}
         self._time: tuple[int, float] | None = None
         try:
@@ -69,6 +70,7 @@ class PlumedWalkers:
         active : iterable of int
             Numbers of the walkers.
         """
+        self._before_updates(step)
         by_walker = positions.reshape(len(self.gates), -1, 3)
         self._open = {w: self.gates[w].begin(step, by_walker[w], box) for w in active}
 
@@ -120,11 +122,13 @@ class PlumedWalkers:
 
     def flush(self, step: int) -> None:
         """Make the updates that are due when this many steps are complete."""
+        self._before_updates(step)
         for gate in self.gates:
             gate.flush(step)
 
     def state(self, step: int) -> dict[str, NDArray]:
         """Return what a checkpoint must hold; warns of what PLUMED cannot take up exactly."""
+        self._before_updates(step + 1)
         lost = forgotten(self.gates[0].driver.lines, step)
         if lost:
             warnings.warn(
@@ -146,7 +150,7 @@ class PlumedWalkers:
             If the checkpoint is of a run without PLUMED or of other walkers, or a file is not that
             of the run.
         """
-        self._time = None
+        self._time, self._fresh = None, False
         each = [_own(kept, walker) for walker in range(len(self.gates))]
         for gate, own in zip(self.gates, each, strict=True):
             gate.put_back(own)
@@ -157,6 +161,13 @@ class PlumedWalkers:
         """End the instances; a second call does nothing."""
         for gate in self.gates:
             gate.close()
+
+    def _before_updates(self, step: int) -> None:
+        """Set old hills of all walkers aside before the first instance opens and reads them."""
+        if self._fresh and any(gate.is_due(step) for gate in self.gates):
+            self._fresh = False
+            for gate in self.gates:
+                gate.driver.set_aside_shared()
 
 
 def _own(kept: Mapping[str, NDArray], walker: int) -> dict[str, NDArray]:
