@@ -3,7 +3,7 @@
     python benchmarks/conservation.py [--json] [--frames 100] [--steps 4000]
 
 The drift is the slope of the total energy in NVE dynamics (Verlet, 0.25 fs) of alanine dipeptide
-with ANI-1x and a linear bias.
+with ANI-1x and each conservative bias; u is some 0.05 eV.
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ import openmm
 from openmm import app, unit
 
 import uncv
+from uncv.bias import ACETYLACETONE, Bias
 from uncv.structures import alanine_dipeptide
 from uncv.units import EV_IN_KJ_PER_MOL
 
-STRENGTH = 0.5
+BIASES = {
+    "linear": uncv.LinearBias(0.5),
+    "UDD": uncv.UDDBias(*ACETYLACETONE, members=8, atoms=22),
+    "tanh": uncv.TanhBias(depth=0.1, width=0.1),
+    "harmonic": uncv.HarmonicBias(strength=40.0, centre=0.1),
+    "linear under a ceiling": uncv.SumBias(
+        uncv.LinearBias(1.0), uncv.CeilingBias(100.0, u_max=0.05, max_slope=3.0)
+    ),
+}
 TIMESTEP_PS = 0.00025
 FORCE = unit.kilojoule_per_mole / unit.nanometer
 
 
-def simulation(backend: str, integrator: openmm.Integrator) -> app.Simulation:
+def simulation(backend: str, integrator: openmm.Integrator, bias: Bias) -> app.Simulation:
     """Return a biased simulation at the minimum."""
     topology, data = alanine_dipeptide()
     cv = uncv.UncertaintyCV(uncv.load_potential("ani1x"), uncv.EnsembleUncertainty(of="energy"))
-    bias = uncv.LinearBias(strength=STRENGTH)
     system = uncv.openmm.create_system(topology, cv, bias=bias, backend=backend)
     reference = openmm.Platform.getPlatformByName("Reference")
     made = app.Simulation(topology, system, integrator, reference)
@@ -40,8 +48,9 @@ def simulation(backend: str, integrator: openmm.Integrator) -> app.Simulation:
 
 def agreement(frames: int) -> float:
     """Return the largest relative difference of forces between the backends over MD frames."""
-    one = simulation("python", openmm.LangevinMiddleIntegrator(300, 2.0, 0.0005))
-    two = simulation("torchforce", openmm.VerletIntegrator(0.0005))
+    bias = BIASES["linear"]
+    one = simulation("python", openmm.LangevinMiddleIntegrator(300, 2.0, 0.0005), bias)
+    two = simulation("torchforce", openmm.VerletIntegrator(0.0005), bias)
     one.context.setVelocitiesToTemperature(300, 1)
     worst = 0.0
     for _ in range(frames):
@@ -55,9 +64,9 @@ def agreement(frames: int) -> float:
     return worst
 
 
-def drift(steps: int) -> float:
+def drift(bias: Bias, steps: int) -> float:
     """Return |dE_total/dt| in eV/ps/atom by a straight line through NVE dynamics."""
-    run = simulation("python", openmm.VerletIntegrator(TIMESTEP_PS))
+    run = simulation("python", openmm.VerletIntegrator(TIMESTEP_PS), bias)
     run.context.setVelocitiesToTemperature(300, 1)
     run.step(200)
     times, energies = [], []
@@ -80,7 +89,10 @@ def main() -> None:
     options = parser.parse_args()
     found = {
         "largest relative difference of forces, python and torchforce": agreement(options.frames),
-        "NVE drift eV/ps/atom": drift(options.steps),
+        **{
+            f"NVE drift eV/ps/atom, {name}": drift(bias, options.steps)
+            for name, bias in BIASES.items()
+        },
     }
     if options.json:
         json.dump(found, sys.stdout, indent=2)

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/plumed_cost.py [--json] [--blocks 12] [--steps 40]
 
 Three measurements. The driver alone: CPU time of one PLUMED step, deposits and files included,
-without any model. Walkers: eight walkers of alanine dipeptide with the eight members of ANI-1x, with
-PLUMED and without, in turns. The plugin: the same input by the action UNCERTAINTY, which evaluates
-the exported model a second time, against EXTRACV. Figures are medians.
+without any model. Walkers: eight walkers of alanine dipeptide with the eight members of ANI-1x,
+with PLUMED and without, in turns. The plugin: the same input by the action UNCERTAINTY, which
+evaluates the exported model a second time, against EXTRACV. Figures are medians.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def driver_alone(script: str, atoms: int, blocks: int, steps: int) -> float:
     return float(np.median(times[2:]))
 
 
-def simulation(cv: uncv.UncertaintyCV, script: str | None, walkers: int, folder: Path):
+def simulation(
+    cv: uncv.UncertaintyCV, script: str | None, walkers: int, folder: Path
+) -> app.Simulation:
     """Return a simulation of the walkers, with PLUMED or without."""
     topology, start = uncv.structures.alanine_dipeptide()
     plumed = None if script is None else uncv.openmm.Plumed(script, 0.0005, directory=folder)
@@ -76,7 +78,9 @@ def simulation(cv: uncv.UncertaintyCV, script: str | None, walkers: int, folder:
     return made
 
 
-def in_turns(one: app.Simulation, other: app.Simulation, blocks: int, steps: int):
+def in_turns(
+    one: app.Simulation, other: app.Simulation, blocks: int, steps: int
+) -> tuple[list[float], float]:
     """Return milliseconds of a step of both, and the median ratio of neighbouring turns."""
     times: list[tuple[float, float]] = []
     for _ in range(blocks):

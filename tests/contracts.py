@@ -10,14 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import ase
 import numpy as np
 import openmm
 import pytest
 import tiny
 import torch
 
+import uncv.ase
 import uncv.openmm
-from uncv.bias import Bias, HarmonicBias, LinearBias
+from uncv.bias import Bias, CeilingBias, HarmonicBias, LinearBias, SumBias, TanhBias, UDDBias
 from uncv.calibration import GaussianCalibrator
 from uncv.cv import CVResult, UncertaintyCV
 from uncv.data import Dataset, concatenate
@@ -81,6 +83,12 @@ def _openmm(backend: str) -> Callable:
     return evaluate
 
 
+def _ase(cv: UncertaintyCV, data: Dataset, bias: Bias | None) -> tuple[float, np.ndarray]:
+    atoms = ase.Atoms(data.numbers[0], data.positions[0], cell=data.cell[0], pbc=data.pbc[0])
+    atoms.calc = uncv.ase.UncertaintyCalculator(cv, bias)
+    return atoms.get_potential_energy(), atoms.get_forces()
+
+
 def _constant_head(head: str) -> Potential:
     """A potential whose head says the same of all atoms of an element."""
     made = tiny.potential(head=head)
@@ -141,10 +149,38 @@ BIASES = [
     BiasCase("linear", lambda: LinearBias(0.5), lambda u: -0.5 * u),
     BiasCase("harmonic", lambda: HarmonicBias(3.0, 0.4), lambda u: 1.5 * (u - 0.4) ** 2),
     BiasCase("linear, upwards", lambda: LinearBias(-2.0), lambda u: 2.0 * u),
+    BiasCase(
+        "harmonic, bounded",
+        lambda: HarmonicBias(3.0, 0.4, max_slope=0.7),
+        lambda u: 0.7**2 / 3.0 * (np.sqrt(1.0 + (3.0 * (u - 0.4) / 0.7) ** 2) - 1.0),
+    ),
+    BiasCase(
+        "ceiling",
+        lambda: CeilingBias(2.5, 0.03),
+        lambda u: np.where(u > 0.03, 1.25 * (u - 0.03) ** 2, 0.0),
+    ),
+    BiasCase(
+        "ceiling, bounded",
+        lambda: CeilingBias(2.5, 0.03, max_slope=0.4),
+        lambda u: 0.4**2 / 2.5 * (np.sqrt(1.0 + (2.5 * np.maximum(u - 0.03, 0) / 0.4) ** 2) - 1.0),
+    ),
+    BiasCase("UDD", lambda: UDDBias(0.6, 0.8), lambda u: 0.6 * (np.exp(-(u**2) / 1.28) - 1.0)),
+    BiasCase(
+        "UDD, published form",
+        lambda: UDDBias(0.6, 0.1, members=3, atoms=6),
+        lambda u: 0.6 * (np.exp(-(0.5 * 2 * u**2) / (3 * 6 * 0.1**2)) - 1.0),
+    ),
+    BiasCase("tanh", lambda: TanhBias(0.7, 0.3), lambda u: -0.7 * np.tanh(u / 0.3)),
+    BiasCase(
+        "sum",
+        lambda: SumBias(LinearBias(0.5), CeilingBias(4.0, 0.02), TanhBias(0.1, 0.05)),
+        lambda u: -0.5 * u + 2.0 * np.maximum(u - 0.02, 0) ** 2 - 0.1 * np.tanh(u / 0.05),
+    ),
 ]
 ENGINES = [
     EngineCase("OpenMM, python", _openmm("python")),
     EngineCase("OpenMM, torchforce", _openmm("torchforce")),
+    EngineCase("ASE", _ase),
 ]
 
 

@@ -327,6 +327,10 @@ def test_samples_of_frames_are_put_in_order(alanine):
         ({"step": [1, 2]}, "no column 'bias', only step"),
         ({"bias": [0.0, 0.0]}, "zero: the run was not biased, .* or its bias was adaptive"),
         ({"bias": [1.0, 2.0], "stop_reason": ["", "far"]}, "1 walkers were stopped and put back"),
+        (
+            {"bias": [1.0, 2.0], "not_reweightable": ["the strength changed"] * 2},
+            "cannot be reweighted: the strength changed; repeat it with a bias",
+        ),
         ({"bias": [1.0, np.nan]}, "1 of 2 frames is NaN"),
     ],
 )

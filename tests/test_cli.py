@@ -19,7 +19,7 @@ from uncv.oracles import OpenMMForceField
 AMBER = "amber14/protein.ff14SB.xml"
 COMMANDS = (
     "demo", "learn", "train", "sample", "label", "select", "evaluate", "export", "analyze",
-    "doctor",
+    "plugin build", "plugin path", "doctor",
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command):
-    text = run(command, "--help").stdout
+    text = run(*command.split(), "--help").stdout
     assert "--json" in text
     assert "Usage" in text
 
@@ -129,6 +129,34 @@ def test_sample_writes_frames(folder):
     assert found["frames"] == len(frames) == 4
     assert found["walker_steps"] == 8
     assert found["reweightable"] is True
+    assert found["bias"] == "None"
+
+
+@pytest.mark.parametrize(
+    ("options", "bias", "reason"),
+    [
+        (("udd",), "UDDBias(A=", ""),
+        (("linear", "--strength", 0.5), "LinearBias(strength=0.5)", ""),
+        (
+            ("tanh", "--bias-option", "depth_ev=0.3", "--bias-option", "width=0.01"),
+            "TanhBias(depth=0.3, width=0.01)",
+            "",
+        ),
+        (("adaptive",), "AdaptiveBias(strength=0.25", "the adaptive bias has no potential"),
+    ],
+)
+def test_sample_with_each_bias(folder, options, bias, reason):
+    arguments = ("sample", folder / "cv.uncv", "--steps", 4, "--stride", 2, "--walkers", 2)
+    out = ("--timestep", 0.1, "--out", folder / "biased.npz")
+    found = run_json(*arguments, *out, "--bias", *options)
+    assert found["bias"].startswith(bias)
+    assert found["reason"] == reason
+
+
+def test_a_wrong_option_of_a_bias_is_named(folder):
+    arguments = ("sample", folder / "cv.uncv", "--out", folder / "x.npz", "--bias", "udd")
+    failed = run(*arguments, "--bias-option", "widht=1", code=2)
+    assert "did you mean 'width'" in failed.stderr.replace("\n", " ")
 
 
 def test_select_takes_frames_far_from_the_labelled_ones(folder):
@@ -171,6 +199,122 @@ def test_analyze_measures_and_draws(folder):
     assert one["coverage"] == pytest.approx(uncv.analysis.coverage(angles[:, :1]))
 
 
+def write_colvar(path, angles, bias, stride=0.1):
+    """Write COLVAR as PLUMED does: φ, ψ in radians and a bias in kJ/mol."""
+    head = "#! FIELDS time phi psi opes.bias\n"
+    head += "".join(f"#! SET {end}_{name} {'-' * (end == 'min')}pi\n" for name in ("phi", "psi")
+                    for end in ("min", "max"))  # fmt: skip
+    table = np.column_stack([stride * np.arange(len(angles)), angles, bias * 96.48533212331])
+    path.write_text(head + "".join(" " + " ".join(f"{x:.9f}" for x in row) + "\n" for row in table))
+
+
+@pytest.fixture(scope="module")
+def flat_run(tmp_path_factory):
+    """Two COLVAR files of a flat run over two basins that differ by 8 kJ/mol, and their folder."""
+    path, rng = tmp_path_factory.mktemp("colvar"), np.random.default_rng(5)
+    for walker in (0, 1):
+        side = np.where(rng.random(3000) < 0.5, 1.0, -1.0)
+        phi, psi = side + 0.2 * rng.normal(size=3000), rng.vonmises(0.0, 1.0, 3000)
+        bias = np.where(side > 0, -8.0 / 96.48533212331, 0.0) + 3.0 * walker
+        write_colvar(path / f"COLVAR.{walker}", np.stack([phi, psi], axis=1), bias)
+    return path
+
+
+def test_analyze_reweights_colvar_files(flat_run):
+    files = flat_run / "COLVAR.0", flat_run / "COLVAR.1"
+    options = ("--bias", "opes.bias", "--discard", 0.1, "--bins", 24)
+    out = ("--out", flat_run / "map.png", "--save", flat_run / "surface.npz")
+    found = run_json("analyze", *files, *options, *out)
+    assert (found["frames"], found["walkers"], found["notes"]) == (5400, 2, [])
+    difference = found["difference"]
+    assert difference["regions"] == ["C7ax", "C7eq"]
+    assert difference["value_kj_per_mol"] == pytest.approx(8.0, abs=4 * 0.07)
+    # ln p₁/p₂ of independent frames: half of them in each basin, an error of 2 kT/√F
+    assert difference["error_kj_per_mol"] == pytest.approx(2 * 2.494 / 5400**0.5, rel=0.2)
+    assert found["effective_frames"] < 5400
+    assert (flat_run / "map.png").read_bytes().startswith(b"\x89PNG")
+    text = run("analyze", *files, *options).stdout
+    value, error = difference["value_kj_per_mol"], difference["error_kj_per_mol"]
+    assert f"F(C7ax − C7eq): {value:.2f} ± {error:.2f} kJ/mol\n" in text
+    shared = run_json("analyze", *files, *options, "--shared-bias")
+    assert shared["effective_frames"] < 0.6 * found["effective_frames"]  # 3 eV apart: one is left
+
+
+def test_analyze_compares_with_a_reference(flat_run):
+    one, two, saved = flat_run / "COLVAR.0", flat_run / "COLVAR.1", flat_run / "saved.npz"
+    options = ("--bias", "opes.bias", "--bins", 18)
+    run("analyze", two, *options, "--save", saved)
+    by_file = run_json("analyze", one, *options, "--reference", saved)["reference"]
+    picture = ("--out", flat_run / "both.png")
+    by_colvar = run_json("analyze", one, *options, "--reference", two, *picture)["reference"]
+    assert by_file == pytest.approx(by_colvar)
+    assert by_file["cutoff_kj_per_mol"] == pytest.approx(20.0)
+    assert 0.1 < by_file["rmsd_kj_per_mol"] < 2.5
+    assert abs(by_file["change_kj_per_mol"]) < 4 * by_file["change_error_kj_per_mol"]
+    assert (flat_run / "both.png").stat().st_size > (flat_run / "saved.npz").stat().st_size
+    itself = run_json("analyze", two, *options, "--reference", saved)["reference"]
+    assert (itself["rmsd_kj_per_mol"], itself["change_kj_per_mol"]) == pytest.approx((0, 0))
+    other = run_json("analyze", two, *options, "--reference", saved, "--region", "a=0,90",
+                     "--region", "b=90,0")  # fmt: skip
+    assert "difference_kj_per_mol" not in other["reference"]
+    assert "saved with other regions" in other["notes"][0]
+    text = run("analyze", one, *options, "--reference", saved).stdout
+    assert "RMS difference to the reference: " in text
+    assert "\nchange: " in text
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("kcal/mol", 4.184), ("ev", 96.48533212331)])
+def test_analyze_reads_a_bias_in_other_units_and_columns_by_name(flat_run, unit, factor):
+    text = (flat_run / "COLVAR.0").read_text().splitlines()
+    rows = np.loadtxt(flat_run / "COLVAR.0")
+    rows[:, 3] /= factor
+    named = "\n".join(text[:5]).replace("phi", "first").replace("psi", "second")
+    lines = [" ".join(f"{x:.12f}" for x in row) for row in rows]
+    (flat_run / "other").write_text("\n".join([named, *lines]) + "\n")
+    expected = run_json("analyze", flat_run / "COLVAR.0", "--bias", "opes.bias")["difference"]
+    columns = ("--column", "first", "--column", "second")
+    sides = ("--region", "C7ax=0,180", "--region", "C7eq=-180,0")
+    options = (*columns, *sides, "--bias", "opes.bias", "--bias-unit", unit)
+    found = run_json("analyze", flat_run / "other", *options)["difference"]
+    assert found["value_kj_per_mol"] == pytest.approx(expected["value_kj_per_mol"], abs=1e-6)
+
+
+def test_analyze_says_what_was_not_undone_and_what_cannot_be_told(flat_run):
+    found = run_json("analyze", flat_run / "COLVAR.0")
+    assert found["notes"] == ["the columns opes.bias were not undone; name them to reweight"]
+    assert found["difference"]["value_kj_per_mol"] == pytest.approx(0.0, abs=0.5)
+    regions = ("--region", "up=170,175", "--region", "down=-180,0")
+    never = run_json("analyze", flat_run / "COLVAR.0", *regions)["difference"]
+    assert never["value_kj_per_mol"] is None
+    assert never["reason"] == "up was not visited"
+    text = run("analyze", flat_run / "COLVAR.0", *regions).stdout
+    assert "F(up − down): inf ± inf kJ/mol" in text
+    assert "limit: up was not visited" in text
+
+
+def test_analyze_reweights_what_sample_and_plumed_wrote(folder):
+    """Frames carry the bias in eV and COLVAR in kJ/mol: both give the same weights."""
+    (folder / "plumed.dat").write_text(
+        f"phi: TORSION ATOMS=5,7,9,15\npsi: TORSION ATOMS=7,9,15,17\n"
+        f"r: RESTRAINT ARG=phi,psi AT=0,0 KAPPA=3,2\n"
+        f"PRINT ARG=phi,psi,r.bias STRIDE=2 FILE={folder}/COLVAR FMT=%.9f\n"
+    )
+    arguments = ("sample", folder / "cv.uncv", "--steps", 21, "--stride", 2, "--walkers", 2)
+    options = ("--timestep", 0.1, "--plumed", folder / "plumed.dat", "--out", folder / "biased.npz")
+    run(*arguments, *options)
+    bias = uncv.read(folder / "biased.npz").info["bias"]
+    assert np.std(bias) > 0
+    by_frames = run_json("analyze", folder / "biased.npz", "--reweight")
+    files = (folder / "COLVAR.0", folder / "COLVAR.1")
+    by_colvar = run_json("analyze", *files, "--bias", "r.bias", "--shared-bias")
+    assert by_frames["frames"] == 20
+    assert by_colvar["frames"] == 22  # the first step too
+    angles = np.concatenate([np.loadtxt(f)[1:, 1:4] for f in files])
+    weights = np.exp(angles[:, 2] / 2.4943387)
+    expected = weights.sum() ** 2 / (weights**2).sum()
+    assert by_frames["effective_frames"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_learn_runs_a_configuration_and_continues_its_directory(tmp_path):
     config = make_config(
         {
@@ -200,12 +344,23 @@ def test_learn_runs_a_configuration_and_continues_its_directory(tmp_path):
         (("sample", "a.uncv", "--out", "b.npz", "--bias", "quadratic"), 2, "quadratic"),
         (("analyze", "FRAMES", "--torsion", "4,6,8"), 1, "expected"),
         (("analyze", "FRAMES", "--torsion", "a,b,c,d"), 2, "four numbers"),
+        (("analyze", "FRAMES", "--reweight"), 1, "no column 'bias'"),
+        (("analyze", "FRAMES", "--bias", "opes.bias"), 1, "reweighted by --reweight"),
+        (("analyze", "FRAMES", "--region", "a=0,90"), 2, "expected --region twice"),
+        (("analyze", "FRAMES", "none.extxyz"), 2, "there is no file none.extxyz"),
+        (("analyze", "FRAMES", "--torsion", "4,6,8,14", "--out", "x.png"), 1, "two torsions"),
+        (("analyze", "FRAMES", "COLVAR"), 1, "one by one"),
+        (("analyze", "COLVAR", "--reweight"), 1, "which columns of COLVAR hold"),
+        (("analyze", "COLVAR", "--bias", "metad.rbias"), 1, "no column 'metad.rbias'"),
+        (("analyze", "COLVAR", "--reference", "none.npz"), 2, "there is no file none.npz"),
         (("label", "FRAMES", "--out", "x.extxyz", "--structure", "none.pdb"), 2, "neither a file"),
         (("export", "FRAMES", "--like", "FRAMES", "--out", "x.pt"), 1, "frames.extxyz"),
     ],
 )
 def test_mistakes_end_with_a_code_and_one_line(folder, arguments, code, message):
-    named = [str(folder / "frames.extxyz") if a == "FRAMES" else a for a in arguments]
+    write_colvar(folder / "COLVAR", np.zeros((3, 2)), np.zeros(3))
+    files = {"FRAMES": "frames.extxyz", "COLVAR": "COLVAR"}
+    named = [str(folder / files[a]) if a in files else a for a in arguments]
     result = run(*named, code=code)
     assert result.stdout == ""
     assert message in result.stderr

@@ -9,6 +9,7 @@ from uncv.config import (
     CampaignConfig,
     dump_config,
     load_config,
+    make_bias_section,
     make_config,
     make_uncertainty_section,
     parse_config,
@@ -43,7 +44,13 @@ def test_written_configurations_are_read_back(tmp_path):
         ("budgets: {labels: 3}", "unknown key 'budgets'; did you mean 'budget'"),
         ("stop: {maxuncertainty: 1}", "did you mean 'max_uncertainty'"),
         ("sampling: {walkers: 0}", "sampling.walkers: Input should be greater than 0 .found 0"),
-        ("bias: {kind: quadratic}", "bias.kind: Input should be 'none', 'linear' or 'adaptive'"),
+        ("bias: {kind: quadratic}", "bias.kind: Input should be 'none', 'linear', 'udd', 't"),
+        ("bias: {kind: linear, width: 0.1}", "bias: width is for the kinds udd and tanh; found kind"
+         " linear"),
+        ("bias: {strength: 0.2, depth_ev: 0.1}", "bias: give either depth_ev or strength"),
+        ("bias: {kind: adaptive, ceiling: 1}", "a ceiling needs one of linear, udd, tanh; found"),
+        ("bias: {schedule: ramp}", "schedule is ramp and schedule_steps None; give steps"),
+        ("bias: {schedule_steps: 5}", "schedule is constant and schedule_steps 5; give steps"),
         ("system: {torsions: [[1, 2, 3]]}", "system.torsions.0.3: Field required"),
         ("budget: {labels: 8, initial_labels: 16}", "labels is 8, less than initial_labels"),
         ("[1, 2]", "holds list, expected sections with keys"),
@@ -90,6 +97,22 @@ def test_options_of_an_uncertainty():
         make_uncertainty_section("gmm", ["reduce:rms"])
     with pytest.raises(ConfigError, match=r"unknown key 'uncertainty.sigmo'; did you mean 'sigma'"):
         make_uncertainty_section("gradient", ["sigmo=1"])
+
+
+def test_the_default_bias_saturates():
+    given = parse_config("").bias
+    assert (given.kind, given.strength, given.depth_ev, given.width) == ("udd", None, None, None)
+
+
+def test_options_of_a_bias():
+    given = make_bias_section("tanh", ["depth_ev=0.3", "width=0.02", "ceiling=0.5"], None)
+    assert (given.depth_ev, given.width, given.ceiling) == (0.3, 0.02, 0.5)
+    given = make_bias_section("adaptive", ["elements={O: 0.5}"], 0.4)
+    assert (given.strength, given.elements) == (0.4, {"O": 0.5})
+    with pytest.raises(ConfigError, match="the options: bias: give either depth_ev or strength"):
+        make_bias_section("udd", ["depth_ev=0.3"], 0.2)
+    with pytest.raises(ConfigError, match="'width' is not KEY=VALUE"):
+        make_bias_section("udd", ["width"], None)
 
 
 def test_an_uncertainty_that_the_members_do_not_allow():

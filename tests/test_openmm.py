@@ -381,10 +381,11 @@ def test_a_gradient_that_jumps_is_refused_for_bias_and_allowed_without():
     assert energy == pytest.approx(cv.evaluate(data).energy[0] * tiny.KJ)
 
 
-def test_an_uncertainty_without_slope_is_an_error_in_the_engine():
+@pytest.mark.parametrize("bias", [LinearBias(1.0), AdaptiveBias(window=2)])
+def test_an_uncertainty_without_slope_is_an_error_in_the_engine(bias):
     data = tiny.frames("CH3OH")
     cv = UncertaintyCV(tiny.same_members(), EnsembleUncertainty())
-    system = engine.create_system(tiny.topology(data), cv, bias=LinearBias(1.0))
+    system = engine.create_system(tiny.topology(data), cv, bias=bias)
     with pytest.raises(openmm.OpenMMException, match="a bias would do nothing"):
         state(context_of(system, data.positions))
     with pytest.raises(GradientError, match="a bias would do nothing"):
@@ -505,7 +506,7 @@ def test_adaptive_window_counts_steps_and_not_evaluations():
         driver.restart(1)
         simulation.context.getState(energy=True)
         simulation.step(1)
-    assert driver._window.filled[0] == 4
+    assert driver.native.window.filled[0] == 4
 
 
 @pytest.mark.parametrize("bias", [None, LinearBias(0.5), AdaptiveBias(window=4)])

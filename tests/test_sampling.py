@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 import uncv
-from uncv.bias import AdaptiveBias, LinearBias
+from uncv.bias import LinearBias
 from uncv.errors import DataError, EngineError, PlumedError
 from uncv.sampling import SampleSettings, Walkers, sample
 from uncv.stopping import StopRules
@@ -164,21 +164,6 @@ def test_steps_that_the_stride_does_not_divide_are_all_run(tmp_path):
     assert run.uncertainty.shape == (2, 1)
     assert calls == [4, 8, 11]
     assert len(np.loadtxt(tmp_path / "COLVAR")) == 11
-
-
-@pytest.mark.parametrize(
-    ("bias", "reweightable", "reason"),
-    [
-        (None, True, ""),
-        (LinearBias(0.1), True, ""),
-        (AdaptiveBias(window=3), False, "the adaptive bias has no potential"),
-    ],
-)
-def test_what_can_be_reweighted(bias, reweightable, reason):
-    topology, data = start()
-    settings = SampleSettings(steps=4, stride=2, walkers=2)
-    run = sample(topology, data, tiny.cv(), settings=settings, bias=bias)
-    assert (run.reweightable, run.reason) == (reweightable, reason)
 
 
 def test_plumed_writes_a_file_for_each_walker(tmp_path, monkeypatch):

@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any
 from uncv._version import __version__
 
 if TYPE_CHECKING:
-    from uncv import analysis, openmm, oracles, plots, structures
-    from uncv.bias import AdaptiveBias, HarmonicBias, LinearBias
+    from uncv import analysis, ase, bias, openmm, oracles, perturb, plots, schedule, structures
+    from uncv.bias import (
+        AdaptiveBias,
+        CappedBias,
+        CeilingBias,
+        HarmonicBias,
+        LinearBias,
+        ScheduledBias,
+        SumBias,
+        TanhBias,
+        UDDBias,
+    )
     from uncv.calibration import ConformalCalibrator
     from uncv.cv import UncertaintyCV
     from uncv.data import Dataset, concatenate
@@ -48,9 +58,15 @@ _HOME = {
     "EvidentialUncertainty": "uncv.uncertainty",
     "UncertaintyCV": "uncv.cv",
     "ConformalCalibrator": "uncv.calibration",
-    "HarmonicBias": "uncv.bias",
     "LinearBias": "uncv.bias",
+    "UDDBias": "uncv.bias",
+    "TanhBias": "uncv.bias",
+    "HarmonicBias": "uncv.bias",
+    "CeilingBias": "uncv.bias",
+    "SumBias": "uncv.bias",
     "AdaptiveBias": "uncv.bias",
+    "ScheduledBias": "uncv.bias",
+    "CappedBias": "uncv.bias",
     "StopRules": "uncv.stopping",
     "sample": "uncv.sampling",
     "SampleSettings": "uncv.sampling",
@@ -58,7 +74,10 @@ _HOME = {
     "select": "uncv.selection",
     "learn": "uncv.learning",
 }
-_SUBMODULES = ("analysis", "openmm", "oracles", "plots", "structures")
+_SUBMODULES = (
+    "analysis", "ase", "bias", "openmm", "oracles", "perturb", "plots", "plugin", "schedule",
+    "structures",
+)  # fmt: skip
 
 __all__ = [
     "__version__",
@@ -78,9 +97,15 @@ __all__ = [
     "EvidentialUncertainty",
     "UncertaintyCV",
     "ConformalCalibrator",
-    "HarmonicBias",
     "LinearBias",
+    "UDDBias",
+    "TanhBias",
+    "HarmonicBias",
+    "CeilingBias",
+    "SumBias",
     "AdaptiveBias",
+    "ScheduledBias",
+    "CappedBias",
     "StopRules",
     "sample",
     "SampleSettings",
@@ -88,9 +113,13 @@ __all__ = [
     "select",
     "learn",
     "analysis",
+    "ase",
+    "bias",
     "openmm",
     "oracles",
+    "perturb",
     "plots",
+    "schedule",
     "structures",
 ]
 

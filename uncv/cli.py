@@ -13,7 +13,9 @@ from typing import Annotated
 
 import typer
 
+from uncv.cli_analysis import analyze
 from uncv.cli_evaluation import between_0_and_1, show_evaluation
+from uncv.cli_options import BiasKind, BiasOptions, ChosenBias, Strength
 from uncv.cli_output import (
     Commands,
     answer,
@@ -22,6 +24,7 @@ from uncv.cli_output import (
     demo_progress,
     step_progress,
 )
+from uncv.cli_plugin import app as plugin
 
 app = typer.Typer(
     cls=Commands,
@@ -31,6 +34,7 @@ app = typer.Typer(
     help="Uncertainty of machine-learned potentials as a collective variable. "
     "Units: eV, Å, fs, K unless said otherwise.",
 )
+app.add_typer(plugin, name="plugin")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
@@ -46,14 +50,6 @@ class Method(StrEnum):
     random = "random"
     top_u = "top_u"
     farthest_point = "farthest_point"
-
-
-class BiasKind(StrEnum):
-    """Biases of dynamics."""
-
-    none = "none"
-    linear = "linear"
-    adaptive = "adaptive"
 
 
 class Family(StrEnum):
@@ -183,20 +179,19 @@ def sample(
     temperature: Annotated[float, typer.Option(help="Temperature in K.")] = 300.0,
     timestep: Annotated[float, typer.Option(help="Time step in fs.")] = 0.5,
     hydrogen_mass: Annotated[float | None, typer.Option(help="Mass of hydrogen in amu.")] = None,
-    bias: Annotated[BiasKind, typer.Option(help="Bias on the uncertainty.")] = BiasKind.none,
-    strength: Annotated[
-        float, typer.Option(help="Of the bias: relative (adaptive), or eV per unit of u (linear).")
-    ] = 0.25,
+    bias: ChosenBias = BiasKind.none,
+    strength: Strength = None,
+    bias_option: BiasOptions = None,
     plumed: Annotated[Path | None, typer.Option(help="PLUMED input acting on u.")] = None,
     periodic: Periodic = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Run Langevin dynamics of one or several walkers on the potential, biased or not."""
-    from uncv.config import BiasConfig, SystemConfig
+    from uncv.config import SystemConfig, make_bias_section
     from uncv.cv import UncertaintyCV
-    from uncv.io import write
-    from uncv.learning.setup import load_structure, make_bias
+    from uncv.learning.bias import Dynamics, choose_bias
+    from uncv.learning.setup import load_structure
     from uncv.sampling import SampleSettings
     from uncv.sampling import sample as run
 
@@ -209,23 +204,27 @@ def sample(
         stride=stride,
         walkers=walkers,
     )
+    section = make_bias_section(bias.value, bias_option or [], strength)
+    loaded = UncertaintyCV.load(cv)
+    chosen = choose_bias(section, Dynamics(topology, start, loaded, settings, seed=seed))
     with step_progress("sampling") as tell:
         found = run(
             topology,
             start,
-            UncertaintyCV.load(cv),
+            loaded,
             settings=settings,
-            bias=make_bias(BiasConfig(kind=bias.value, strength=strength)),
+            bias=chosen,
             plumed=plumed,
             seed=seed,
+            out=out,
             progress=tell,
         )
-    write(out, found.frames)
     answer(
         {
             "file": out,
             "frames": len(found.frames),
             "walker_steps": found.walker_steps,
+            "bias": repr(chosen),
             "stops": list(found.stop_reasons),
             "reweightable": found.reweightable,
             "reason": found.reason,
@@ -348,31 +347,7 @@ def export(
     answer({"file": written}, as_json=as_json)
 
 
-@app.command()
-def analyze(
-    frames: Annotated[Path, typer.Argument(help="Frames of a run (Å).")],
-    out: Annotated[Path | None, typer.Option(help="Ramachandran picture to write (.png).")] = None,
-    torsion: Annotated[
-        list[str] | None,
-        typer.Option(help="Four 0-based atoms as 4,6,8,14; twice. φ, ψ of alanine dipeptide."),
-    ] = None,
-    levels: Annotated[int, typer.Option(help="Levels of the coverage grid.")] = 5,
-    temperature: Annotated[float, typer.Option(help="Temperature in K of the map.")] = 300.0,
-    as_json: Json = False,
-) -> None:
-    """Measure how much of two torsions was covered, and draw the map."""
-    from uncv.analysis import coverage, dihedrals, ramachandran
-    from uncv.io import read
-    from uncv.plots import RamachandranPanel, png, ramachandran_maps
-
-    atoms = _torsions(torsion or ["4,6,8,14", "6,8,14,16"])
-    angles = dihedrals(read(frames), atoms)
-    share = coverage(angles, levels)
-    if out is not None:
-        found = ramachandran(angles, temperature)
-        panel = RamachandranPanel(frames.stem, found.edges, found.free_energy, share)
-        out.write_bytes(png(ramachandran_maps([panel])))
-    answer({"frames": len(angles), "coverage": share, "picture": out}, as_json=as_json)
+app.command()(analyze)
 
 
 @app.command()
@@ -387,10 +362,3 @@ def doctor(as_json: Json = False) -> None:
         answer({check.name: check_line(check) for check in found.checks}, as_json=False)
     if not found.healthy:
         raise typer.Exit(1)
-
-
-def _torsions(texts: list[str]) -> list[list[int]]:
-    try:
-        return [[int(number) for number in text.split(",")] for text in texts]
-    except ValueError as error:
-        raise typer.BadParameter(f"a torsion is four numbers as 4,6,8,14: {error}") from error

@@ -121,7 +121,9 @@ def _campaign(state: CampaignProgress) -> str:
 
 def _complain(error: BaseException) -> None:
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
-    errors_console.print(f"error: {text}", style="red", markup=False, highlight=False)
+    errors_console.print(
+        f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from uncv.config_bias import BiasConfig
 from uncv.config_section import Positive, PositiveInt, Section, Share
 from uncv.config_uncertainty import (
     UNCERTAINTY_SECTIONS,
@@ -86,19 +87,6 @@ class CalibrationConfig(Section):
     folds: Annotated[int, Field(ge=2)] = Field(
         default=5, description="of cross, each as long a training as that of the first round"
     )
-
-
-class BiasConfig(Section):
-    """What drives the walkers."""
-
-    kind: Literal["none", "linear", "adaptive"] = "adaptive"
-    strength: Positive = Field(
-        default=0.25, description="dimensionless (adaptive), or energy per uncertainty (linear)"
-    )
-    hydrogen: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="factor of the bias force on hydrogen (adaptive)"
-    )
-    window: PositiveInt = Field(default=100, description="steps of the running average (adaptive)")
 
 
 class SamplingConfig(Section):
@@ -266,14 +254,38 @@ def make_uncertainty_section(
     >>> make_uncertainty_section("gmm", ["components=[1, 4]", "reduce=softmax"]).components
     (1, 4)
     """
-    values: dict[str, Any] = {"kind": kind}
+    values = {"kind": kind, **_values_of(options)}
+    potential = {"members": members}
+    return make_config({"uncertainty": values, "potential": potential}, "the options").uncertainty
+
+
+def make_bias_section(kind: str, options: Sequence[str], strength: float | None) -> BiasConfig:
+    """Return the section that chooses a bias from its kind, strength and options as KEY=VALUE.
+
+    Raises
+    ------
+    ConfigError
+        If an option is not KEY=VALUE, or as `load_config`.
+
+    Examples
+    --------
+    >>> make_bias_section("tanh", ["depth_ev=0.4", "width=0.02"], None).depth_ev
+    0.4
+    """
+    values = {"kind": kind, **_values_of(options)}
+    if strength is not None:
+        values["strength"] = strength
+    return make_config({"bias": values}, "the options").bias
+
+
+def _values_of(options: Sequence[str]) -> dict[str, Any]:
+    values = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals:
             raise ConfigError(f"option {option!r} is not KEY=VALUE; write for instance reduce=rms")
         values[key] = yaml.safe_load(value)
-    potential = {"members": members}
-    return make_config({"uncertainty": values, "potential": potential}, "the options").uncertainty
+    return values
 
 
 def dump_config(config: CampaignConfig) -> str:

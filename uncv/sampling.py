@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncv.bias import AdaptiveBias, Bias
+from uncv.bias import AnyBias
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
-from uncv.driver import Driver, Frame, StopEvent
+from uncv.driver import Driver, Frame
 from uncv.errors import DataError, EngineError
 from uncv.io import write
 from uncv.openmm import Plumed, create_system, driver_of, finish, replicate
+from uncv.sampling_reweightable import judge_run
+from uncv.sampling_run import RunLog, SampledRun
+from uncv.schedule import Schedule, as_schedule
 from uncv.stopping import StopChecker, StopRules
 from uncv.units import ANGSTROM_IN_NM, FS_IN_PS, KB_IN_KJ_PER_MOL_K
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 SMALL = 1000
 """Particles up to which OpenMM's Reference platform is the quickest around a Python force."""
+TEMPERATURE_INTERVAL = 5
+"""Steps between changes of the thermostat's temperature, where it follows a schedule."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,9 @@ class SampleSettings:
 
     Parameters
     ----------
-    temperature : float
-        In K.
+    temperature : float or Schedule
+        In K; a schedule is followed by the thermostat in intervals of some steps, and by the
+        velocities of walkers that begin again.
     timestep : float
         In fs.
     friction : float
@@ -51,7 +57,7 @@ class SampleSettings:
         Number of walkers.
     """
 
-    temperature: float = 300.0
+    temperature: float | Schedule = 300.0
     timestep: float = 0.5
     friction: float = 2.0
     hydrogen_mass: float | None = None
@@ -60,41 +66,14 @@ class SampleSettings:
     walkers: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "timestep", "friction", "steps", "stride", "walkers"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number")
+        given = self.temperature
+        values = {"temperature": given.limits[0] if isinstance(given, Schedule) else given}
+        names = ("timestep", "friction", "steps", "stride", "walkers")
+        for name, value in (values | {name: getattr(self, name) for name in names}).items():
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; expected a positive number")
         if self.stride > self.steps:
             raise ValueError(f"stride {self.stride} is longer than the run of {self.steps} steps")
-
-
-@dataclass(frozen=True)
-class SampledRun:
-    """What a run gave.
-
-    Attributes
-    ----------
-    frames : Dataset
-        Stored structures without labels; columns walker, step, energy (predicted, eV),
-        uncertainty, bias (eV) and stop_reason ('' but for the frames at which a walker stopped).
-    uncertainty, bias : numpy.ndarray
-        Series (T, W) at the stored steps; NaN where a walker was parked. Bias in eV.
-    stop_reasons : tuple of str
-        One for each stop.
-    walker_steps : int
-        Steps of all walkers together, those of parked walkers included.
-    reweightable : bool
-        Whether exp(+V/k_BT) gives equilibrium averages.
-    reason : str
-        Why not; '' if it is.
-    """
-
-    frames: Dataset
-    uncertainty: FloatArray
-    bias: FloatArray
-    stop_reasons: tuple[str, ...]
-    walker_steps: int
-    reweightable: bool
-    reason: str
 
 
 def sample(
@@ -103,7 +82,7 @@ def sample(
     cv: UncertaintyCV,
     *,
     settings: SampleSettings | None = None,
-    bias: Bias | AdaptiveBias | None = None,
+    bias: AnyBias | None = None,
     stop: StopRules | StopChecker | None = None,
     plumed: str | Path | Plumed | None = None,
     restart_pool: Dataset | None = None,
@@ -126,7 +105,7 @@ def sample(
         Potential and uncertainty.
     settings : SampleSettings, optional
         Of the dynamics.
-    bias : Bias or AdaptiveBias, optional
+    bias : AnyBias, optional
         V(u).
     stop : StopRules or StopChecker, optional
         When a walker stops; values that are not finite always stop it. A checker, made by
@@ -147,13 +126,15 @@ def sample(
     ------
     DataError
         If there is no start structure or it does not fit the topology.
+    EngineError
+        If PLUMED is to learn the temperature of a run in which it changes.
     """
     settings = settings or SampleSettings()
     pool = starts if restart_pool is None or not len(restart_pool) else restart_pool
     walkers = Walkers(topology, starts, cv, settings, bias, plumed, seed)
     if stop is not None:
         walkers.driver.checker = _checker(stop, starts, cv)
-    log = _Log(starts, settings.walkers)
+    log = RunLog(starts, settings.walkers)
     random = np.random.default_rng([seed, 1])
     done = 0
     with closing(walkers), _kept_on_failure(log, out):
@@ -170,14 +151,15 @@ def sample(
             if progress is not None:
                 progress(done, settings.steps)
         finish(walkers.simulation)
-    run = log.run(settings, *_reweightable(bias, plumed, walkers.driver))
+    verdict = judge_run(bias, as_schedule(settings.temperature), plumed, walkers.driver)
+    run = log.run(settings.steps * settings.walkers, verdict)
     if out is not None:
         write(out, run.frames)
     return run
 
 
 @contextmanager
-def _kept_on_failure(log: _Log, out: str | Path | None) -> Iterator[None]:
+def _kept_on_failure(log: RunLog, out: str | Path | None) -> Iterator[None]:
     """Write the frames that a run had stored when it ends before its time."""
     try:
         yield
@@ -198,7 +180,7 @@ class Walkers:
         starts: Dataset,
         cv: UncertaintyCV,
         settings: SampleSettings,
-        bias: Bias | AdaptiveBias | None,
+        bias: AnyBias | None,
         plumed: str | Path | Plumed | None,
         seed: int,
     ) -> None:
@@ -227,8 +209,9 @@ class Walkers:
             walkers=settings.walkers,
             hydrogen_mass=settings.hydrogen_mass,
         )
+        self._temperature = as_schedule(settings.temperature)
         integrator = openmm.LangevinMiddleIntegrator(
-            settings.temperature, settings.friction, settings.timestep * FS_IN_PS
+            self._temperature.at(0), settings.friction, settings.timestep * FS_IN_PS
         )
         integrator.setRandomNumberSeed(1 + seed % (2**31 - 2))
         name = "Reference" if system.getNumParticles() <= SMALL else "CPU"
@@ -239,8 +222,6 @@ class Walkers:
         self._walkers = settings.walkers
         masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(atoms)]
         self._masses = np.array(masses)
-        # sqrt(k_B T / m) is in nm/ps when k_B T is in kJ/mol and m in amu.
-        self._spread = np.sqrt(KB_IN_KJ_PER_MOL_K * settings.temperature / self._masses)
         random = np.random.default_rng([seed, 0])
         velocities = np.concatenate([self._thermal(random) for _ in range(settings.walkers)])
         self.simulation.context.setVelocities(velocities)
@@ -250,7 +231,7 @@ class Walkers:
         import openmm
 
         try:
-            self.simulation.step(steps)
+            self._step(steps)
             self.simulation.context.getState(energy=True)  # the next step reuses this evaluation
         except openmm.OpenMMException as error:
             raise self.driver.failure or EngineError(f"OpenMM: {error}") from error
@@ -274,6 +255,20 @@ class Walkers:
         """End the PLUMED instances, which writes out what they hold back."""
         self.driver.close()
 
+    def _step(self, steps: int) -> None:
+        """Take steps, with the temperature of each interval where it changes."""
+        while self._temperature.varies and steps > TEMPERATURE_INTERVAL:
+            self._heat()
+            self.simulation.step(TEMPERATURE_INTERVAL)
+            steps -= TEMPERATURE_INTERVAL
+        self._heat()
+        self.simulation.step(steps)
+
+    def _heat(self) -> None:
+        if self._temperature.varies:
+            now = self._temperature.at(self.simulation.currentStep)
+            self.simulation.integrator.setTemperature(now)
+
     def _by_walker(self, values: Any) -> FloatArray:
         from openmm import unit
 
@@ -281,94 +276,26 @@ class Walkers:
         return np.array(plain).reshape(self._walkers, -1, 3)
 
     def _thermal(self, random: np.random.Generator) -> FloatArray:
-        velocities = random.normal(size=(len(self._masses), 3)) * self._spread[:, None]
+        # sqrt(k_B T / m) is in nm/ps when k_B T is in kJ/mol and m in amu.
+        energy = KB_IN_KJ_PER_MOL_K * self._temperature.at(self.simulation.currentStep)
+        spread = np.sqrt(energy / self._masses)
+        velocities = random.normal(size=(len(self._masses), 3)) * spread[:, None]
         return velocities - self._masses @ velocities / self._masses.sum()
-
-
-class _Log:
-    """Frames and series as they come."""
-
-    def __init__(self, starts: Dataset, walkers: int) -> None:
-        self._like = starts[:1].without_labels()
-        self._walkers = walkers
-        self._series: list[Frame] = []
-        self._rows: list[tuple] = []
-        self._positions: list[FloatArray] = []
-        self._reasons: list[str] = []
-
-    @property
-    def stops(self) -> int:
-        """Number of stops so far."""
-        return len(self._reasons)
-
-    def store(self, frame: Frame) -> None:
-        """Keep the walkers that are active."""
-        self._series.append(frame)
-        for w in np.flatnonzero(frame.active):
-            row = (
-                w,
-                frame.step,
-                frame.values.energy[w],
-                frame.values.uncertainty[w],
-                frame.bias[w],
-            )
-            self._rows.append((*row, ""))
-            self._positions.append(frame.positions[w])
-
-    def stop(self, events: list[StopEvent]) -> None:
-        """Keep the frames at which walkers stopped."""
-        for e in events:
-            self._reasons.append(e.reason)
-            self._rows.append((e.walker, e.step, e.energy, e.uncertainty, e.bias, e.reason))
-            self._positions.append(e.positions)
-
-    def frames(self) -> Dataset:
-        """Return the frames with their columns."""
-        names = ("walker", "step", "energy", "uncertainty", "bias", "stop_reason")
-        columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(names)
-        info = {name: np.array(column) for name, column in zip(names, columns, strict=True)}
-        atoms = self._like.positions.shape[1]
-        return Dataset(
-            self._like.numbers[0],
-            np.array(self._positions).reshape(-1, atoms, 3),
-            cell=self._like.cell[0],
-            pbc=self._like.pbc[0],
-            info=info,
-        )
-
-    def run(self, settings: SampleSettings, reweightable: bool, reason: str) -> SampledRun:
-        """Return everything."""
-        hide = [np.where(f.active, 1.0, np.nan) for f in self._series]
-        return SampledRun(
-            self.frames(),
-            np.array([f.values.uncertainty * h for f, h in zip(self._series, hide, strict=True)]),
-            np.array([f.bias * h for f, h in zip(self._series, hide, strict=True)]),
-            tuple(self._reasons),
-            settings.steps * settings.walkers,
-            reweightable,
-            reason,
-        )
 
 
 def _with_run(plumed: str | Path | Plumed | None, settings: SampleSettings) -> Plumed | None:
     if plumed is None or isinstance(plumed, Plumed):
         return plumed
-    return Plumed(plumed, settings.timestep * FS_IN_PS, settings.temperature)
+    temperature = as_schedule(settings.temperature)
+    if temperature.varies:
+        raise EngineError(
+            "PLUMED is told one temperature but that of the run changes; say which by "
+            "plumed=Plumed(script, timestep, temperature=...)"
+        )
+    return Plumed(plumed, settings.timestep * FS_IN_PS, temperature.at(0))
 
 
 def _checker(stop: StopRules | StopChecker, starts: Dataset, cv: UncertaintyCV) -> StopChecker:
     if isinstance(stop, StopChecker):
         return stop
     return stop.prepare(starts.numbers[0][starts.mask[0]], starts.positions[0], kind=cv.kind)
-
-
-def _reweightable(
-    bias: Bias | AdaptiveBias | None, plumed: object, driver: Driver
-) -> tuple[bool, str]:
-    if isinstance(bias, AdaptiveBias):
-        return False, "the adaptive bias has no potential"
-    if driver.stops:
-        return False, f"{len(driver.stops)} walkers were stopped and put back"
-    if plumed is not None:
-        return False, "PLUMED's bias may change in time: reweight by its own columns in COLVAR"
-    return True, ""

@@ -182,8 +182,7 @@ class FusedStep:
         out, strained = self._last()
         biased = np.any(slope) or (atomic is not None and np.any(atomic))
         if not self._checked and biased:
-            check_gradient(*self.gradients())
-            self._checked = True
+            self.gradients_apart()
         heads, cotangents = [out.energy], [torch.from_numpy(weight)]
         if np.any(slope):
             heads.append(out.uncertainty)
@@ -203,10 +202,19 @@ class FusedStep:
         return of_u.positions, of_energy.positions
 
     def gradients_apart(self) -> tuple[StepGradient, StepGradient]:
-        """Return the gradients of u and E, with their stress if `forward` was asked for it."""
+        """Return the gradients of u and E, with their stress if `forward` was asked for it.
+
+        Raises
+        ------
+        GradientError
+            At the first step, if u does not depend on the positions.
+        """
         out, strained = self._last()
         of_energy = torch.autograd.grad(out.energy.sum(), strained.leaves, retain_graph=True)
         of_u = gradient_of_uncertainty(out.uncertainty, strained.leaves)
+        if not self._checked:
+            check_gradient(of_u[0], of_energy[0])
+            self._checked = True
         return _gradient(of_u, strained), _gradient(of_energy, strained)
 
     def listed_at(self) -> FloatArray | None:

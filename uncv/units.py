@@ -20,10 +20,14 @@ FS_IN_PS = 1e-3
 """One femtosecond in picoseconds."""
 HARTREE_IN_EV = 27.211386245988
 """One hartree in electronvolts."""
+KCAL_PER_MOL_IN_EV = 4.184 / EV_IN_KJ_PER_MOL
+"""One (thermochemical) kilocalorie per mole in electronvolts."""
 KB_IN_EV_PER_K = 8.617333262e-5
 """The Boltzmann constant in eV/K."""
 KB_IN_KJ_PER_MOL_K = KB_IN_EV_PER_K * EV_IN_KJ_PER_MOL
 """The Boltzmann constant in kJ/mol/K."""
+ROOT_CURVATURE_IN_CM = 521.4708983725
+"""The wavenumber in cm⁻¹ of a mode whose mass-weighted curvature is 1 eV/(Å^2 amu)."""
 FORCE_IN_OPENMM = EV_IN_KJ_PER_MOL / ANGSTROM_IN_NM
 """One eV/Å in kJ/mol/nm."""
 

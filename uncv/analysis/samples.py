@@ -185,6 +185,12 @@ def _bias(frames: Dataset) -> FloatArray:
             f"{stopped} walkers were stopped and put back elsewhere, so that the run samples no "
             "ensemble that could be reweighted; run without stop rules that strike"
         )
+    changed = np.asarray(frames.info.get("not_reweightable", "")).astype(str).ravel()
+    if len(changed) and changed[0]:
+        raise DataError(
+            f"the run cannot be reweighted: {changed[0]}; repeat it with a bias and a temperature "
+            "that stay, or leave reweighting out"
+        )
     bias = np.asarray(frames.info["bias"], dtype=np.float64)
     if not np.any(bias):
         raise DataError(

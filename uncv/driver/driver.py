@@ -11,13 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from uncv.bias import AdaptiveBias, Bias
+from uncv.bias import AnyBias
 from uncv.cv import UncertaintyCV
+from uncv.driver.native import Gradients, NativeBias
 from uncv.driver.region import FloatArray, Frame, Region, StopEvent
-from uncv.driver.window import Window
 from uncv.errors import EngineError
 from uncv.plumed import PlumedForces, PlumedWalkers
 from uncv.step import FusedStep, StepValues
@@ -42,7 +41,7 @@ class Driver:
         Evaluates the model.
     region : Region
         The model's particles.
-    bias : Bias or AdaptiveBias, optional
+    bias : AnyBias, optional
         Native bias.
     plumed : PlumedWalkers, optional
         PLUMED, one instance a walker.
@@ -53,7 +52,7 @@ class Driver:
         step: FusedStep,
         region: Region,
         *,
-        bias: Bias | AdaptiveBias | None = None,
+        bias: AnyBias | None = None,
         plumed: PlumedWalkers | None = None,
     ) -> None:
         self.cv: UncertaintyCV = step.cv
@@ -73,9 +72,7 @@ class Driver:
         self._answer: tuple[float, FloatArray] = (0.0, np.zeros((0, 3)))
         self._seen: tuple[int, FloatArray, FloatArray | None] | None = None
         self._counted = -1  # the last step that the window and the stop rules have looked at
-        self._window = (
-            Window(bias, region.numbers, region.walkers) if isinstance(bias, AdaptiveBias) else None
-        )
+        self.native = None if bias is None else NativeBias(bias, region.numbers, region.walkers)
 
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to be serialised with a live PLUMED instance."""
@@ -117,8 +114,8 @@ class Driver:
         whole = self._needs_uncertainty()
         values = self._step.forward(walkers, cell, uncertainty=whole)
         usable &= np.isfinite(values.energy) & (np.isfinite(values.uncertainty) | (not whole))
-        bias, forces, extra = self._forces(values, usable, new_step)
-        frame = Frame(step, walkers, cell, values, bias, usable)
+        bias, forces, extra = self._forces(values, usable, step, new_step)
+        frame = Frame(step, walkers, cell, values, bias, usable, self.coefficients())
         self._stop(frame, forces, usable, new_step)
         alive = usable & self.active
         self._frame = frame._replace(active=alive)
@@ -146,8 +143,8 @@ class Driver:
         """Let a parked walker move again; its positions are set by the engine."""
         self.active[walker] = True
         self._seen = None
-        if self._window is not None:
-            self._window.forget(walker)
+        if self.native is not None:
+            self.native.forget(walker)
 
     def park(self, walker: int) -> None:
         """Let a walker feel nothing from the next evaluation on."""
@@ -160,7 +157,7 @@ class Driver:
 
     def coefficients(self) -> FloatArray | None:
         """Return c of the adaptive bias for each walker (W,), None without one."""
-        return None if self._window is None else self._window.coefficient()
+        return None if self.native is None else self.native.coefficient
 
     def flush(self, step: int) -> None:
         """Make PLUMED's update that is due when this many steps are complete."""
@@ -179,8 +176,8 @@ class Driver:
         if listed is not None:
             kept["listed"] = listed
             kept["listed_cell"] = self._step.listed_cell()
-        if self._window is not None:
-            kept["squares"], kept["filled"] = self._window.squares, self._window.filled
+        if self.native is not None:
+            kept |= self.native.state()
         if self.plumed is not None:
             kept |= self.plumed.state(step)
         return kept
@@ -191,9 +188,8 @@ class Driver:
         self._seen, self._counted = None, int(kept["counted"])
         if "listed" in kept:
             self._step.list_at(kept["listed"], kept["listed_cell"])
-        if self._window is not None:
-            self._window.squares = np.array(kept["squares"])
-            self._window.filled = np.array(kept["filled"])
+        if self.native is not None:
+            self.native.restore(kept)
         if self.plumed is not None:
             self.plumed.resume(kept)
 
@@ -221,16 +217,18 @@ class Driver:
         return np.where(usable[:, None, None], walkers, self._home)
 
     def _forces(
-        self, values: StepValues, usable: NDArray[np.bool_], new_step: bool
+        self, values: StepValues, usable: NDArray[np.bool_], step: int, new_step: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Return bias (W,) in eV, forces of the model in eV/Å, and PLUMED's in kJ/mol/nm."""
         weight = usable.astype(np.float64)
-        if self._window is not None:
-            return np.zeros(len(weight)), self._adaptive(self._window, usable, new_step), None
         bias, slope = np.zeros(len(weight)), np.zeros(len(weight))
-        if isinstance(self.bias, Bias):
-            energy, derivative = self.bias.energy_and_slope(torch.from_numpy(values.uncertainty))
-            bias, slope = energy.numpy() * weight, derivative.numpy() * weight
+        if self.native is not None:
+            both = self.native.energy_and_slope(values.uncertainty, step)
+            bias, slope = (np.where(usable, value, 0.0) for value in both)
+            if self.native.apart:
+                gradients = Gradients(*(g.numpy() for g in self._step.gradients()))
+                force = self.native.force(gradients, slope, step, usable & new_step)
+                return bias, (force - gradients.of_energy) * weight[:, None, None], None
         if self.plumed is None:
             return bias, self._step.forces(slope, weight), None
         extra, atomic = np.zeros((len(weight), self.plumed.atoms, 3)), None
@@ -257,14 +255,6 @@ class Driver:
             for walker, known in told.items():
                 known[ATOMIC] = self.in_openmm_units(values.atomic[walker])
         return plumed.finish(told)
-
-    def _adaptive(self, window: Window, usable: NDArray[np.bool_], new_step: bool) -> FloatArray:
-        of_u, of_energy = (g.numpy() for g in self._step.gradients())
-        force = -of_energy
-        if new_step:
-            window.push(force, of_u, usable)
-        c = (window.bias.strength * window.coefficient())[:, None, None]
-        return (force + c * window.weights * of_u) * usable[:, None, None]
 
     def _stop(
         self, frame: Frame, forces: FloatArray, usable: NDArray[np.bool_], new_step: bool

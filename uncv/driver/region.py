@@ -75,6 +75,8 @@ class Frame(NamedTuple):
         Bias energy (W,), eV, of the native bias and PLUMED together.
     active : numpy.ndarray
         False for parked walkers (W,).
+    coefficient : numpy.ndarray or None
+        c of the adaptive bias for each walker (W,), 0 until its window is full.
     """
 
     step: int
@@ -83,6 +85,7 @@ class Frame(NamedTuple):
     values: StepValues
     bias: FloatArray
     active: NDArray[np.bool_]
+    coefficient: FloatArray | None = None
 
 
 class StopEvent(NamedTuple):

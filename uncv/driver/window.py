@@ -15,7 +15,7 @@ class Window:
 
     def __init__(self, bias: AdaptiveBias, numbers: NDArray[np.int64], walkers: int) -> None:
         self.bias = bias
-        self.weights = np.where(numbers == 1, bias.hydrogen, 1.0)[None, :, None]
+        self.weights = bias.weights(numbers)[None, :, None]
         self.squares = np.zeros((2, bias.window, walkers))
         self.filled = np.zeros(walkers, dtype=np.int64)
 

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from uncv.data import Dataset, concatenate
 from uncv.errors import CalibrationWarning, CampaignError
 from uncv.io import read, write
 from uncv.journal import replace_file
+from uncv.learning.bias import Dynamics, choose_bias, warm_up_steps
 from uncv.learning.calibration import (
     SPLITS,
     Calibration,
@@ -34,7 +35,6 @@ from uncv.learning.pool import choose_frames
 from uncv.learning.setup import (
     Setup,
     displaced_starts,
-    make_bias,
     sample_settings,
     seed_of,
     stop_rules,
@@ -130,15 +130,17 @@ class Round:
         if path.exists():
             return read(path)
         begun = time.monotonic()
-        settings, start = sample_settings(self.config), self.setup.start
+        dynamics = self._dynamics(cv)
+        bias = choose_bias(self.config.bias, dynamics)
+        spent = warm_up_steps(self.config.bias, dynamics.settings)
         run = sample(
-            self.setup.topology,
-            self.starts(),
+            dynamics.topology,
+            dynamics.starts,
             cv,
-            settings=settings,
-            bias=make_bias(self.config.bias),
-            stop=stop_rules(self.config).prepare(start.numbers[0], start.positions[0], cv.kind),
-            restart_pool=self._labelled().without_labels(),
+            settings=replace(dynamics.settings, steps=dynamics.settings.steps - spent),
+            bias=bias,
+            stop=dynamics.stop,
+            restart_pool=dynamics.pool,
             seed=seed_of(self.config, self.number, "sample"),
             progress=lambda done, total: self.report("sample", done / total),
         )
@@ -148,12 +150,27 @@ class Round:
             self.number,
             seconds=round(time.monotonic() - begun, 2),
             frames=len(frames),
-            walker_steps=run.walker_steps,
+            walker_steps=run.walker_steps + spent * dynamics.settings.walkers,
+            bias=repr(bias),
+            reweightable=run.reweightable,
+            reason=run.reason,
             stops=len(run.stop_reasons),
             stop_reasons=dict(Counter(kind_of_stop(reason) for reason in run.stop_reasons)),
         )
         replace_file(path, lambda part: write(part, frames))
         return read(path)
+
+    def _dynamics(self, cv: UncertaintyCV) -> Dynamics:
+        start = self.setup.start
+        return Dynamics(
+            self.setup.topology,
+            self.starts(),
+            cv,
+            sample_settings(self.config),
+            stop_rules(self.config).prepare(start.numbers[0], start.positions[0], cv.kind),
+            self._labelled().without_labels(),
+            seed_of(self.config, self.number, "warm_up"),
+        )
 
     def starts(self) -> Dataset:
         """Return where the walkers begin.

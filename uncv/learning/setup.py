@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from uncv.analysis import ALANINE_PHI_PSI
-from uncv.bias import AdaptiveBias, LinearBias
-from uncv.config import BiasConfig, CampaignConfig, SystemConfig
+from uncv.config import CampaignConfig, SystemConfig
 from uncv.config_uncertainty import UncertaintyConfig
 from uncv.data import Dataset
 from uncv.errors import ConfigError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from openmm.app import Topology
 
 SHIPPED = "alanine_dipeptide"
-_PURPOSES = ("start", "train", "sample", "select", "split", "fold")
+_PURPOSES = ("start", "train", "sample", "select", "split", "fold", "warm_up")
 
 
 class Setup(NamedTuple):
@@ -184,15 +183,6 @@ def sample_settings(config: CampaignConfig) -> SampleSettings:
         stride=given.stride,
         walkers=given.walkers,
     )
-
-
-def make_bias(given: BiasConfig) -> LinearBias | AdaptiveBias | None:
-    """Return the bias of a campaign, None for plain dynamics."""
-    if given.kind == "none":
-        return None
-    if given.kind == "linear":
-        return LinearBias(given.strength)
-    return AdaptiveBias(given.strength, given.hydrogen, given.window)
 
 
 def stop_rules(config: CampaignConfig) -> StopRules:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import openmm
 
-from uncv.bias import AdaptiveBias, Bias
+from uncv.bias import AdaptiveBias, AnyBias, Bias, CappedBias, ScheduledBias, has_potential
 from uncv.cv import UncertaintyCV
 from uncv.driver import Driver, PlumedAlone
 from uncv.errors import EngineError
@@ -44,21 +44,28 @@ def check_region(
 
 def check_bias(
     cv: UncertaintyCV,
-    bias: Bias | AdaptiveBias | None,
+    bias: AnyBias | None,
     plumed: str | Path | Plumed | None,
     backend: str,
 ) -> None:
     """Refuse biases that the backend or PLUMED cannot hold."""
     if backend not in get_args(Backend):
         raise ValueError(f"backend {backend!r} is unknown; expected one of {get_args(Backend)}")
-    if bias is not None and not isinstance(bias, Bias | AdaptiveBias):
+    if bias is not None and not isinstance(bias, AnyBias):
         raise TypeError(f"bias is a {type(bias).__name__}; expected a bias of uncv.bias")
     if bias is not None or plumed is not None:
         check_smooth(cv)
-    if isinstance(bias, AdaptiveBias) and plumed is not None:
-        raise EngineError("the adaptive bias has no potential and cannot be combined with PLUMED")
+    if bias is None:
+        return
+    if plumed is not None and not has_potential(bias):
+        raise EngineError(f"{name_of(bias)} has no potential and cannot be combined with PLUMED")
     if backend == "torchforce" and isinstance(bias, AdaptiveBias):
         raise EngineError("TorchForce cannot hold the adaptive bias's window; use backend='python'")
+    if backend == "torchforce" and not isinstance(bias, Bias):
+        raise EngineError(
+            f"TorchForce cannot hold {name_of(bias)}, which is more than a function of u; use "
+            "backend='python'"
+        )
 
 
 def check_smooth(cv: UncertaintyCV) -> None:
@@ -80,7 +87,15 @@ def check_system(system: openmm.System, driver: Driver | PlumedAlone) -> None:
         return
     if driver.walkers > 1:
         raise EngineError(f"{barostat} scales one box for all walkers; use walkers=1")
-    if isinstance(driver, Driver) and isinstance(driver.bias, AdaptiveBias):
+    bias = driver.bias if isinstance(driver, Driver) else None
+    if bias is not None and not has_potential(bias):
         raise EngineError(
-            f"{barostat} needs a potential and the adaptive bias has none; use LinearBias"
+            f"{barostat} needs a potential and {name_of(bias)} has none; use a conservative bias"
         )
+
+
+def name_of(bias: AnyBias) -> str:
+    """Return what a bias is called in a message."""
+    inner = bias.bias if isinstance(bias, ScheduledBias) else bias
+    known = {AdaptiveBias: "the adaptive bias", CappedBias: "a capped bias"}
+    return known.get(type(inner), f"{type(bias).__name__}")

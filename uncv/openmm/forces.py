@@ -10,7 +10,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from uncv.bias import AdaptiveBias, Bias
+from uncv.bias import AnyBias
 from uncv.cv import UncertaintyCV
 from uncv.dependencies import import_openmmtorch
 from uncv.driver import Driver, PlumedAlone, Region
@@ -140,7 +140,7 @@ def torch_force(
     cv: UncertaintyCV,
     region: Region,
     output: Literal["total", "energy", "uncertainty"],
-    bias: Bias | AdaptiveBias | None,
+    bias: AnyBias | None,
 ) -> openmm.Force:
     """Return a TorchForce of the exported collective variable."""
     openmmtorch = import_openmmtorch()

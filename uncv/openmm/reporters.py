@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from openmm import unit
 
 from uncv.openmm.checkpoint import driver_of
-from uncv.units import EV_IN_KJ_PER_MOL, unit_name
+from uncv.units import EV_IN_KJ_PER_MOL, uncertainty_in_openmm, unit_name
 
 if TYPE_CHECKING:
     import openmm
@@ -25,7 +25,8 @@ class WalkerReporter:
     """Writes energy, uncertainty and bias of each walker to a CSV file.
 
     Columns: step, time (ps), walker, energy (kJ/mol), uncertainty (OpenMM's unit of its kind), bias
-    (kJ/mol) and active (0 for a parked walker). The model is not evaluated again for a report.
+    (kJ/mol) and active (0 for a parked walker); with the adaptive bias also its coefficient c in
+    kJ/mol over OpenMM's unit of u. The model is not evaluated again for a report.
 
     Parameters
     ----------
@@ -64,14 +65,20 @@ class WalkerReporter:
         if frame is None:
             return
         if not self._titled:
-            self._title(unit_name(driver.cv.kind, openmm=True))
+            adaptive = frame.coefficient is not None
+            self._title(unit_name(driver.cv.kind, openmm=True), adaptive=adaptive)
         energies = frame.values.energy * EV_IN_KJ_PER_MOL
         values = driver.in_openmm_units(frame.values.uncertainty)
+        scale = uncertainty_in_openmm(driver.cv.kind)
         time = round(state.getTime().value_in_unit(unit.picosecond), 9)
         for walker, active in enumerate(frame.active):
             row = (energies[walker], values[walker], frame.bias[walker] * EV_IN_KJ_PER_MOL)
             numbers = [repr(float(v)) for v in row]
-            self._table.writerow([frame.step, time, walker, *numbers, int(active)])
+            line = [frame.step, time, walker, *numbers, int(active)]
+            if frame.coefficient is not None:
+                c = frame.coefficient[walker] * EV_IN_KJ_PER_MOL / scale
+                line.append(repr(float(c)))
+            self._table.writerow(line)
         self._file.flush()
 
     def close(self) -> None:
@@ -89,9 +96,8 @@ class WalkerReporter:
     ) -> None:
         self.close()
 
-    def _title(self, name: str) -> None:
+    def _title(self, name: str, *, adaptive: bool) -> None:
         title = f"uncertainty ({name})" if name else "uncertainty"
-        self._table.writerow(
-            ["step", "time (ps)", "walker", "energy (kJ/mol)", title, "bias (kJ/mol)", "active"]
-        )
+        row = ["step", "time (ps)", "walker", "energy (kJ/mol)", title, "bias (kJ/mol)", "active"]
+        self._table.writerow([*row, "coefficient"] if adaptive else row)
         self._titled = True

@@ -9,7 +9,7 @@ import numpy as np
 import openmm
 from openmm import app
 
-from uncv.bias import AdaptiveBias, Bias
+from uncv.bias import AnyBias
 from uncv.cv import UncertaintyCV
 from uncv.driver import Driver, PlumedAlone
 from uncv.errors import EngineError
@@ -25,7 +25,7 @@ def create_system(
     topology: app.Topology,
     cv: UncertaintyCV,
     *,
-    bias: Bias | AdaptiveBias | None = None,
+    bias: AnyBias | None = None,
     plumed: str | Path | Plumed | None = None,
     walkers: int = 1,
     backend: Backend = "python",
@@ -41,7 +41,7 @@ def create_system(
         Of one walker; with ``walkers > 1`` simulate the topology that `replicate` returns.
     cv : UncertaintyCV
         Potential and uncertainty.
-    bias : Bias or AdaptiveBias, optional
+    bias : AnyBias, optional
         V(u), added to the energy.
     plumed : str, Path or Plumed, optional
         PLUMED input acting on u: by EXTRACV with the python backend, by the action UNCERTAINTY of

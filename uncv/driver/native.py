@@ -1,0 +1,139 @@
+"""The bias that uncv itself applies: an energy V(u), or a force beside that of the potential."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from uncv.bias import AdaptiveBias, AnyBias, Bias, CappedBias, ScheduledBias
+from uncv.driver.region import FloatArray
+from uncv.driver.window import Window
+from uncv.schedule import Constant, Schedule
+
+LEAST = 1e-300
+"""Keeps a quotient of forces finite where there is none."""
+
+
+class Gradients(NamedTuple):
+    """∇u and ∇E of each walker (W, A, 3)."""
+
+    of_u: FloatArray
+    of_energy: FloatArray
+
+
+class NativeBias:
+    """A bias of W walkers, with what it remembers from step to step.
+
+    Parameters
+    ----------
+    bias : AnyBias
+        As given to the engine.
+    numbers : numpy.ndarray
+        Atomic numbers (A,) of a walker.
+    walkers : int
+        W.
+
+    Attributes
+    ----------
+    window : Window or None
+        Of the adaptive bias.
+    capped : int
+        Completed steps of walkers whose bias force was shortened by a cap.
+    coefficient : numpy.ndarray or None
+        c of the adaptive bias for each walker (W,) at the evaluation that came last.
+    """
+
+    def __init__(self, bias: AnyBias, numbers: NDArray[np.int64], walkers: int) -> None:
+        self.schedule: Schedule = Constant(1.0)
+        if isinstance(bias, ScheduledBias):
+            self.schedule, bias = bias.schedule, bias.bias
+        self._cap = bias if isinstance(bias, CappedBias) else None
+        inner = bias.bias if isinstance(bias, CappedBias) else bias
+        self._potential = inner if isinstance(inner, Bias) else None
+        self.window = Window(inner, numbers, walkers) if isinstance(inner, AdaptiveBias) else None
+        self.capped = 0
+        self.coefficient: FloatArray | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether its force needs ∇u and ∇E apart, and is no derivative of an energy."""
+        return self._cap is not None or self.window is not None
+
+    def energy_and_slope(self, u: FloatArray, step: int) -> tuple[FloatArray, FloatArray]:
+        """Return V in eV and dV/du of each walker (W,); zero for the adaptive bias."""
+        if self._potential is None:
+            return np.zeros(len(u)), np.zeros(len(u))
+        energy, slope = self._potential.energy_and_slope(torch.from_numpy(u))
+        factor = self.schedule.at(step)
+        return factor * energy.numpy(), factor * slope.numpy()
+
+    def force(
+        self, gradients: Gradients, slope: FloatArray, step: int, completed: NDArray[np.bool_]
+    ) -> FloatArray:
+        """Return the bias force (W, A, 3) in eV/Å where it is not simply −V'(u) ∇u.
+
+        Parameters
+        ----------
+        gradients : Gradients
+            At this evaluation.
+        slope : numpy.ndarray
+            dV/du (W,).
+        step : int
+            Completed steps.
+        completed : numpy.ndarray
+            Walkers (W,) that have completed a step since the last evaluation.
+        """
+        if self.window is not None:
+            return self._adaptive(self.window, gradients, step, completed)
+        whole = -slope[:, None, None] * gradients.of_u
+        share = _share(self._cap, whole, gradients.of_energy)
+        self.capped += int((completed & (share < 1.0)).sum())
+        return share[:, None, None] * whole
+
+    def forget(self, walker: int) -> None:
+        """Begin anew for a walker that was restarted."""
+        if self.window is not None:
+            self.window.forget(walker)
+
+    def state(self) -> dict[str, NDArray]:
+        """Return what a checkpoint must hold."""
+        kept = {"capped": np.array(self.capped)}
+        if self.window is not None:
+            kept |= {"squares": self.window.squares, "filled": self.window.filled}
+        return kept
+
+    def restore(self, kept: dict[str, NDArray]) -> None:
+        """Take up the state that `state` gave."""
+        self.capped = int(kept["capped"])
+        if self.window is not None:
+            self.window.squares = np.array(kept["squares"])
+            self.window.filled = np.array(kept["filled"])
+
+    def _adaptive(
+        self, window: Window, gradients: Gradients, step: int, completed: NDArray[np.bool_]
+    ) -> FloatArray:
+        window.push(gradients.of_energy, gradients.of_u, completed)
+        self.coefficient = window.coefficient()
+        strength = window.bias.strength * self.schedule.at(step)
+        size = strength * self.coefficient[:, None, None]
+        return size * window.weights * gradients.of_u
+
+
+def _share(cap: CappedBias | None, bias: FloatArray, physical: FloatArray) -> FloatArray:
+    """Return how much of the bias force of each walker (W,) a cap leaves, at most 1."""
+    share = np.ones(len(bias))
+    if cap is not None and cap.max_force is not None:
+        largest = np.sqrt((bias**2).sum(axis=2)).max(axis=1)
+        share = np.minimum(share, _shortening(largest, cap.max_force))
+    if cap is not None and cap.max_ratio is not None:
+        length, limit = (np.sqrt((x**2).sum(axis=(1, 2))) for x in (bias, physical))
+        share = np.minimum(share, _shortening(length, cap.max_ratio * limit))
+    return share
+
+
+def _shortening(length: FloatArray, limit: FloatArray | float) -> FloatArray:
+    """Return min(1, limit / length)."""
+    return np.asarray(limit / np.maximum(np.maximum(length, limit), LEAST))
