@@ -11,11 +11,23 @@ from typing import TYPE_CHECKING, Any
 from uncv._version import __version__
 
 if TYPE_CHECKING:
-    from uncv import analysis, ase, bias, openmm, oracles, perturb, plots, schedule, structures
+    from uncv import (
+        analysis,
+        ase,
+        bias,
+        openmm,
+        oracles,
+        perturb,
+        plots,
+        plugin,
+        schedule,
+        structures,
+    )
     from uncv.bias import (
         AdaptiveBias,
         CappedBias,
         CeilingBias,
+        ExtendedBias,
         HarmonicBias,
         LinearBias,
         ScheduledBias,
@@ -63,6 +75,7 @@ _HOME = {
     "TanhBias": "uncv.bias",
     "HarmonicBias": "uncv.bias",
     "CeilingBias": "uncv.bias",
+    "ExtendedBias": "uncv.bias",
     "SumBias": "uncv.bias",
     "AdaptiveBias": "uncv.bias",
     "ScheduledBias": "uncv.bias",
@@ -102,6 +115,7 @@ __all__ = [
     "TanhBias",
     "HarmonicBias",
     "CeilingBias",
+    "ExtendedBias",
     "SumBias",
     "AdaptiveBias",
     "ScheduledBias",
@@ -119,6 +133,7 @@ __all__ = [
     "oracles",
     "perturb",
     "plots",
+    "plugin",
     "schedule",
     "structures",
 ]

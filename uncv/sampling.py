@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uncv.bias import AnyBias
+from uncv.bias import AnyBias, FreeEnergyProfile
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.driver import Driver, Frame
@@ -153,9 +153,17 @@ def sample(
         finish(walkers.simulation)
     verdict = judge_run(bias, as_schedule(settings.temperature), plumed, walkers.driver)
     run = log.run(settings.steps * settings.walkers, verdict)
+    run = replace(run, profile=_profile(walkers.driver))
     if out is not None:
         write(out, run.frames)
     return run
+
+
+def _profile(driver: Driver) -> FreeEnergyProfile | None:
+    extended = None if driver.native is None else driver.native.extended
+    if extended is None or not extended.has_profile:
+        return None
+    return extended.profile()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from uncv.bias import AnyBias, ScheduledBias
+from uncv.bias import AnyBias, ExtendedBias, ScheduledBias
 from uncv.driver import Driver
 from uncv.schedule import Schedule
 
@@ -53,6 +53,8 @@ def judge_run(
         others.append(f"{len(driver.stops)} walkers were stopped and put back")
     if plumed is not None:
         others.append("PLUMED's bias may change in time: reweight by its own columns in COLVAR")
+    if isinstance(bias, ExtendedBias):
+        changes.append("λ of the extended bias moved: take the free energy along u of CZAR")
     adaptive = driver.native is not None and driver.native.window is not None
     first = "the adaptive bias has no potential" if adaptive else ""
     reason = "; ".join(filter(None, [first, *changes, *others]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from uncv.bias import FreeEnergyProfile
 from uncv.data import Dataset
 from uncv.driver import Frame, StopEvent
 from uncv.sampling_reweightable import Verdict
@@ -37,6 +38,8 @@ class SampledRun:
     coefficients : numpy.ndarray or None
         With the adaptive bias, its c as a series (T, W) like ``uncertainty``: 0 until a window is
         full, in eV per unit of u.
+    profile : FreeEnergyProfile or None
+        With the extended bias, the free energy along u; None where too little of u was visited.
     """
 
     frames: Dataset
@@ -47,6 +50,7 @@ class SampledRun:
     reweightable: bool
     reason: str
     coefficients: FloatArray | None = None
+    profile: FreeEnergyProfile | None = None
 
 
 class RunLog:

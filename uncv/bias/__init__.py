@@ -14,6 +14,8 @@ from uncv.bias.choice import (
     factor_for_ratio,
     mean_force_ratio,
 )
+from uncv.bias.czar import FreeEnergyProfile, czar
+from uncv.bias.extended import ExtendedBias, ExtendedVariables
 from uncv.bias.linear import LinearBias
 from uncv.bias.modified import AnyBias, CappedBias, ScheduledBias, has_potential
 from uncv.bias.saturating import ACETYLACETONE, GLYCINE, UDD_RATIO, TanhBias, UDDBias
@@ -30,6 +32,9 @@ __all__ = [
     "Bias",
     "CappedBias",
     "CeilingBias",
+    "ExtendedBias",
+    "ExtendedVariables",
+    "FreeEnergyProfile",
     "HarmonicBias",
     "LinearBias",
     "ScheduledBias",
@@ -39,6 +44,7 @@ __all__ = [
     "WarmUp",
     "choose_tanh",
     "choose_udd",
+    "czar",
     "factor_for_ratio",
     "has_potential",
     "mean_force_ratio",

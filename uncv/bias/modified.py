@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from uncv.bias.adaptive import AdaptiveBias
 from uncv.bias.base import Bias, positive
+from uncv.bias.extended import ExtendedBias
 from uncv.schedule import Schedule
 
 
@@ -94,7 +95,7 @@ class ScheduledBias:
             )
 
 
-AnyBias = Bias | AdaptiveBias | CappedBias | ScheduledBias
+AnyBias = Bias | AdaptiveBias | CappedBias | ScheduledBias | ExtendedBias
 """What an engine takes as ``bias=``."""
 
 
@@ -105,4 +106,4 @@ def has_potential(bias: AnyBias) -> bool:
     False
     """
     inner = bias.bias if isinstance(bias, ScheduledBias) else bias
-    return isinstance(inner, Bias)
+    return isinstance(inner, Bias | ExtendedBias)

@@ -102,6 +102,8 @@ class Driver:
             return self._answer
         if self.plumed is not None:
             self.plumed.check_time(step, time)
+        if self.native is not None:
+            self.native.begin(step, time)
         new_step, self._counted = step != self._counted, step
         all_walkers = self.region.split(positions) / ANGSTROM_IN_NM
         usable = self.active & np.isfinite(all_walkers).all(axis=(1, 2))
@@ -223,7 +225,7 @@ class Driver:
         weight = usable.astype(np.float64)
         bias, slope = np.zeros(len(weight)), np.zeros(len(weight))
         if self.native is not None:
-            both = self.native.energy_and_slope(values.uncertainty, step)
+            both = self.native.energy_and_slope(values.uncertainty, step, usable)
             bias, slope = (np.where(usable, value, 0.0) for value in both)
             if self.native.apart:
                 gradients = Gradients(*(g.numpy() for g in self._step.gradients()))

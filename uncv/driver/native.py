@@ -8,13 +8,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from uncv.bias import AdaptiveBias, AnyBias, Bias, CappedBias, ScheduledBias
+from uncv.bias import (
+    AdaptiveBias,
+    AnyBias,
+    Bias,
+    CappedBias,
+    ExtendedBias,
+    ExtendedVariables,
+    ScheduledBias,
+)
 from uncv.driver.region import FloatArray
 from uncv.driver.window import Window
 from uncv.schedule import Constant, Schedule
+from uncv.units import FS_IN_PS
 
 LEAST = 1e-300
 """Keeps a quotient of forces finite where there is none."""
+
+
+class _Evaluation(NamedTuple):
+    """What the extended bias saw last: u of the walkers (W,) and which of them count (W,)."""
+
+    step: int
+    time: float
+    u: FloatArray
+    active: NDArray[np.bool_]
 
 
 class Gradients(NamedTuple):
@@ -40,6 +58,8 @@ class NativeBias:
     ----------
     window : Window or None
         Of the adaptive bias.
+    extended : ExtendedVariables or None
+        λ of the walkers, and the free energy along u.
     capped : int
         Completed steps of walkers whose bias force was shortened by a cap.
     coefficient : numpy.ndarray or None
@@ -54,16 +74,40 @@ class NativeBias:
         inner = bias.bias if isinstance(bias, CappedBias) else bias
         self._potential = inner if isinstance(inner, Bias) else None
         self.window = Window(inner, numbers, walkers) if isinstance(inner, AdaptiveBias) else None
+        self.extended = (
+            ExtendedVariables(inner, walkers) if isinstance(inner, ExtendedBias) else None
+        )
         self.capped = 0
         self.coefficient: FloatArray | None = None
+        self._last: _Evaluation | None = None
+        self._now = (0, 0.0)
 
     @property
     def apart(self) -> bool:
         """Whether its force needs ∇u and ∇E apart, and is no derivative of an energy."""
         return self._cap is not None or self.window is not None
 
-    def energy_and_slope(self, u: FloatArray, step: int) -> tuple[FloatArray, FloatArray]:
+    def begin(self, step: int, time: float) -> None:
+        """Complete what is due before an evaluation: λ of the extended bias moves on.
+
+        Parameters
+        ----------
+        step, time : int, float
+            Completed steps, and the time in ps.
+        """
+        last = self._last
+        if self.extended is not None and last is not None and step > last.step:
+            timestep = (time - last.time) / (step - last.step) / FS_IN_PS
+            self.extended.advance(last.u, last.active, timestep)
+        self._now = (step, time)
+
+    def energy_and_slope(
+        self, u: FloatArray, step: int, active: NDArray[np.bool_]
+    ) -> tuple[FloatArray, FloatArray]:
         """Return V in eV and dV/du of each walker (W,); zero for the adaptive bias."""
+        if self.extended is not None:
+            self._last = _Evaluation(*self._now, u.copy(), active.copy())
+            return self.extended.energy_and_slope(u)
         if self._potential is None:
             return np.zeros(len(u)), np.zeros(len(u))
         energy, slope = self._potential.energy_and_slope(torch.from_numpy(u))
@@ -97,12 +141,18 @@ class NativeBias:
         """Begin anew for a walker that was restarted."""
         if self.window is not None:
             self.window.forget(walker)
+        if self.extended is not None:
+            self.extended.forget(walker)
 
     def state(self) -> dict[str, NDArray]:
         """Return what a checkpoint must hold."""
         kept = {"capped": np.array(self.capped)}
         if self.window is not None:
             kept |= {"squares": self.window.squares, "filled": self.window.filled}
+        if self.extended is not None:
+            kept |= self.extended.state()
+        if self._last is not None:
+            kept |= {f"native {k}": np.array(v) for k, v in self._last._asdict().items()}
         return kept
 
     def restore(self, kept: dict[str, NDArray]) -> None:
@@ -111,6 +161,11 @@ class NativeBias:
         if self.window is not None:
             self.window.squares = np.array(kept["squares"])
             self.window.filled = np.array(kept["filled"])
+        if self.extended is not None:
+            self.extended.restore(kept)
+        if "native step" in kept:
+            step, time = int(kept["native step"]), float(kept["native time"])
+            self._last = _Evaluation(step, time, kept["native u"], kept["native active"])
 
     def _adaptive(
         self, window: Window, gradients: Gradients, step: int, completed: NDArray[np.bool_]

@@ -8,7 +8,15 @@ from typing import Literal, get_args
 
 import openmm
 
-from uncv.bias import AdaptiveBias, AnyBias, Bias, CappedBias, ScheduledBias, has_potential
+from uncv.bias import (
+    AdaptiveBias,
+    AnyBias,
+    Bias,
+    CappedBias,
+    ExtendedBias,
+    ScheduledBias,
+    has_potential,
+)
 from uncv.cv import UncertaintyCV
 from uncv.driver import Driver, PlumedAlone
 from uncv.errors import EngineError
@@ -97,5 +105,9 @@ def check_system(system: openmm.System, driver: Driver | PlumedAlone) -> None:
 def name_of(bias: AnyBias) -> str:
     """Return what a bias is called in a message."""
     inner = bias.bias if isinstance(bias, ScheduledBias) else bias
-    known = {AdaptiveBias: "the adaptive bias", CappedBias: "a capped bias"}
+    known = {
+        AdaptiveBias: "the adaptive bias",
+        CappedBias: "a capped bias",
+        ExtendedBias: "the extended bias",
+    }
     return known.get(type(inner), f"{type(bias).__name__}")
