@@ -40,6 +40,7 @@ def test_the_examples_give_what_the_text_says(names):
     assert mean_force_ratio(bias, warm_up) == pytest.approx(UDD_RATIO)
     spread = np.sqrt(np.mean(np.square(warm_up.uncertainty)))
     assert bias.width == pytest.approx(SPREAD * spread)
+    assert np.nanmin(names["profile"].free_energy) == 0.0
     assert names["annealed"].temperature.at(5_000) == 450.0
     assert names["system"].getNumParticles() == 8 * 6
 
