@@ -1,11 +1,10 @@
-"""What PLUMED adds to a step inside OpenMM, and what the plugin costs beside it.
+"""What PLUMED adds to a step inside OpenMM.
 
     OMP_NUM_THREADS=1 python benchmarks/plumed_cost.py [--json] [--blocks 12] [--steps 40]
 
-Three measurements. The driver alone: CPU time of one PLUMED step, deposits and files included,
-without any model. Walkers: eight walkers of alanine dipeptide with the eight members of ANI-1x,
-with PLUMED and without, in turns. The plugin: the same input by the action UNCERTAINTY, which
-evaluates the exported model a second time, against EXTRACV. Figures are medians.
+Two measurements. The driver alone: CPU time of one PLUMED step, deposits and files included,
+without any model. Walkers: one and eight walkers of alanine dipeptide with the eight members of
+ANI-1x, with PLUMED and without, in turns. Figures are medians. For the plugin see plugin_cost.py.
 """
 
 from __future__ import annotations
@@ -94,17 +93,6 @@ def in_turns(
     return np.median(both, axis=0).tolist(), float(np.median(both[:, 0] / both[:, 1]))
 
 
-def plugin_input(cv: uncv.UncertaintyCV, folder: Path) -> str:
-    """Return METAD on u as the plugin evaluates it from an exported file."""
-    from uncv.export import export
-    from uncv.plugin import build
-
-    _, start = uncv.structures.alanine_dipeptide()
-    export(cv, start, folder / "ala2.pt")
-    action = f"LOAD FILE={build()}\nu: UNCERTAINTY MODEL=ala2.pt ATOMS=1-22 THREADS=1\n"
-    return action + METAD.removeprefix(U)
-
-
 def measure(blocks: int, steps: int) -> dict[str, float]:
     """Return all figures."""
     found: dict[str, float] = {}
@@ -120,11 +108,6 @@ def measure(blocks: int, steps: int) -> dict[str, float]:
             found[f"{walkers} walkers, with PLUMED, ms"] = with_plumed
             found[f"{walkers} walkers, without, ms"] = without
             found[f"{walkers} walkers, with / without PLUMED"] = ratio
-        (folder / "plugin").mkdir()
-        script = plugin_input(cv, folder / "plugin")
-        pair = simulation(cv, script, 1, folder / "plugin"), simulation(cv, METAD, 1, folder / "e")
-        (by_plugin, by_value), ratio = in_turns(*pair, blocks, steps)
-        found |= {"plugin, ms": by_plugin, "EXTRACV, ms": by_value, "plugin / EXTRACV": ratio}
     return found
 
 

@@ -67,9 +67,15 @@ def test_help_names_units(command, unit):
 
 
 def test_the_list_of_commands_is_complete():
-    assert {command.name or command.callback.__name__ for command in app.registered_commands} == {
-        *COMMANDS
-    }
+    def named(commands):
+        return [command.name or command.callback.__name__ for command in commands]
+
+    below = [
+        f"{group.name} {name}"
+        for group in app.registered_groups
+        for name in named(group.typer_instance.registered_commands)
+    ]
+    assert {*named(app.registered_commands), *below} == {*COMMANDS}
 
 
 def test_label_writes_what_the_oracle_says(folder, alanine):

@@ -224,7 +224,7 @@ def sample(
             "file": out,
             "frames": len(found.frames),
             "walker_steps": found.walker_steps,
-            "bias": repr(chosen),
+            "bias": None if chosen is None else repr(chosen),
             "stops": list(found.stop_reasons),
             "reweightable": found.reweightable,
             "reason": found.reason,
