@@ -19,7 +19,7 @@ pytest.importorskip("plumed")
 
 import uncv.openmm as engine
 from uncv.bias import HarmonicBias, LinearBias
-from uncv.errors import EngineError, PlumedError
+from uncv.errors import EngineError, FileFormatError, PlumedError
 from uncv.structures import alanine_dipeptide
 from uncv.uncertainty import EnsembleUncertainty
 from uncv.units import uncertainty_in_openmm
@@ -307,6 +307,31 @@ def test_committor_ends_a_run_without_a_model(tmp_path):
     script = PHI + "COMMITTOR ARG=phi STRIDE=1 BASIN_LL1=-4 BASIN_UL1=4 FILE=C\n"
     with pytest.raises(openmm.OpenMMException, match=r"end of the run .*walkers \[0\], at step 0"):
         amber([script], tmp_path).step(3)
+
+
+def test_what_is_no_checkpoint_of_the_run_is_said(tmp_path):
+    data = tiny.frames("CH3OH", seed=2)
+    cv, topology = tiny.cv(), tiny.topology(data)
+    simulation = simulation_of(engine.create_system(topology, cv), topology, data.positions)
+    simulation.step(1)
+    engine.save_checkpoint(simulation, tmp_path / "good.chk")
+    whole = (tmp_path / "good.chk").read_bytes()
+    (tmp_path / "half.chk").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.chk").write_text("no")
+    np.savez(tmp_path / "other.npz", a=1)
+    with pytest.raises(FileNotFoundError):
+        engine.load_checkpoint(simulation, tmp_path / "none.chk")
+    for name in ("half.chk", "text.chk"):
+        with pytest.raises(FileFormatError, match=f"{name} is not a whole checkpoint"):
+            engine.load_checkpoint(simulation, tmp_path / name)
+    with pytest.raises(FileFormatError, match=r"other.npz holds a; expected a file written by"):
+        engine.load_checkpoint(simulation, tmp_path / "other.npz")
+    water = tiny.frames("H2O")
+    other = simulation_of(
+        engine.create_system(tiny.topology(water), cv), tiny.topology(water), water.positions
+    )
+    with pytest.raises(EngineError, match=r"refuses the checkpoint .*good.chk.*the same System"):
+        engine.load_checkpoint(other, tmp_path / "good.chk")
 
 
 PHI = "phi: TORSION ATOMS=5,7,9,15\n"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+import openmm
+from numpy.typing import NDArray
 from openmm import app
 
 from uncv.driver import Driver, PlumedAlone
-from uncv.errors import EngineError
+from uncv.errors import EngineError, FileFormatError
 
 
 def driver_of(simulation: app.Simulation) -> Driver:
@@ -65,14 +68,43 @@ def load_checkpoint(simulation: app.Simulation, path: str | Path) -> None:
 
     Raises
     ------
+    FileNotFoundError
+    FileFormatError
+        If it is another file, or a damaged one.
+    EngineError
+        If it belongs to another System, integrator or platform.
     PlumedError
         If an output file of PLUMED is not that of the run.
     """
+    kept = _read(Path(path))
+    driver = _attached(simulation)
     # A context that never had positions of its own crashes at its first step after loadCheckpoint.
     simulation.context.setPositions(np.zeros((simulation.system.getNumParticles(), 3)))
-    with np.load(Path(path), allow_pickle=False) as kept:
-        simulation.context.loadCheckpoint(kept["openmm"].tobytes())
-        _attached(simulation).restore({k: kept[k] for k in kept.files if k != "openmm"})
+    try:
+        simulation.context.loadCheckpoint(kept.pop("openmm").tobytes())
+    except openmm.OpenMMException as error:
+        raise EngineError(
+            f"OpenMM refuses the checkpoint {path}: {error}; load it into a simulation of the same "
+            "System, integrator and platform"
+        ) from error
+    driver.restore(kept)
+
+
+def _read(path: Path) -> dict[str, NDArray]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            kept = {name: content[name] for name in content.files}
+    except (ValueError, BadZipFile, EOFError) as error:
+        raise FileFormatError(
+            f"{path} is not a whole checkpoint ({error}); expected a file written by "
+            "uncv.openmm.save_checkpoint"
+        ) from error
+    if "openmm" not in kept:
+        raise FileFormatError(
+            f"{path} holds {', '.join(sorted(kept)) or 'nothing'}; expected a file written by "
+            "uncv.openmm.save_checkpoint"
+        )
+    return kept
 
 
 def _attached(simulation: app.Simulation) -> Driver | PlumedAlone:
