@@ -135,7 +135,7 @@ def test_sample_writes_frames(folder):
     assert found["frames"] == len(frames) == 4
     assert found["walker_steps"] == 8
     assert found["reweightable"] is True
-    assert found["bias"] == "None"
+    assert found["bias"] is None
 
 
 @pytest.mark.parametrize(
