@@ -152,6 +152,33 @@ def test_files_of_another_run_are_not_cut(tmp_path):
     assert (tmp_path / "HILLS").read_text() == before
 
 
+def test_no_walker_is_cut_if_the_files_of_one_are_not_there(tmp_path):
+    plumed = walkers(tmp_path, script(METAD), 2)
+    walk(plumed, 0, 6)
+    kept = plumed.state(5)
+    walk(plumed, 6, 12)
+    plumed.close()
+    before = texts(tmp_path)
+    (tmp_path / "colvar.1.dat").rename(tmp_path / "old")
+    with pytest.raises(PlumedError, match=r"colvar\.1\.dat has 0 bytes"):
+        walkers(tmp_path, script(METAD), 2).resume(kept)
+    assert texts(tmp_path)["HILLS.0"] == before["HILLS.0"]
+    assert texts(tmp_path)["colvar.0.dat"] == before["colvar.0.dat"]
+
+
+def test_a_checkpoint_of_another_input_is_refused(tmp_path):
+    plumed = walkers(tmp_path, script(METAD))
+    walk(plumed, 0, 6)
+    kept = plumed.state(5)
+    plumed.close()
+    before = texts(tmp_path)
+    other = script(METAD).replace("HILLS", "HILLS2")
+    message = "knows the outputs HILLS, colvar.dat and the input writes HILLS2, colvar.dat; load"
+    with pytest.raises(PlumedError, match=message):
+        walkers(tmp_path, other).resume(kept)
+    assert texts(tmp_path) == before
+
+
 def test_a_checkpoint_of_other_walkers_is_refused(tmp_path):
     plumed = walkers(tmp_path, script(METAD))
     walk(plumed, 0, 2)

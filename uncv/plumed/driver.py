@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
 from uncv.plumed.instance import Instance, internal_energy_unit
-from uncv.plumed.outputs import Kept, keep, outputs, put_back, redirected, set_aside
+from uncv.plumed.outputs import Kept, check_kept, keep, outputs, put_back, redirected, set_aside
 from uncv.plumed.restart import continued, without_restart
 from uncv.plumed.script import ScriptLine, read_script
 from uncv.plumed.settings import PlumedSettings
@@ -234,14 +234,26 @@ class PlumedDriver:
         """
         return keep(self.lines, self.folder, self.settings.ending)
 
-    def put_back(self, kept: Kept) -> None:
-        """End the instance and return its output files to where they were kept.
+    def check(self, kept: Kept) -> None:
+        """Refuse what is not of this run; no file is changed.
 
         Raises
         ------
         PlumedError
-            If a file is not that of the run; none is changed then.
+            If the input writes other files than were kept, or a file is shorter than it was.
         """
+        own = self.kept()
+        names, known = {*own.sizes, *own.contents}, {*kept.sizes, *kept.contents}
+        if names != known:
+            raise PlumedError(
+                f"the checkpoint knows the outputs {', '.join(sorted(known)) or 'none'} and the "
+                f"input writes {', '.join(sorted(names)) or 'none'}; load it with the input of the "
+                "run that wrote it"
+            )
+        check_kept(kept, self.folder)
+
+    def put_back(self, kept: Kept) -> None:
+        """End the instance and return its output files to where they were kept."""
         self._end()
         put_back(kept, self.folder)
 

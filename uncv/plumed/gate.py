@@ -146,14 +146,18 @@ class StepGate:
             kept |= _packed(self._last)
         return kept
 
-    def put_back(self, kept: dict[str, NDArray]) -> None:
-        """Return PLUMED's files to where `state` found them; of all walkers before any `resume`.
+    def check(self, kept: dict[str, NDArray]) -> None:
+        """Refuse what is not of this run; no file is changed.
 
         Raises
         ------
         PlumedError
-            If a file is not that of the run.
+            If the input writes other files, or a file is not that of the run.
         """
+        self.driver.check(_files(kept))
+
+    def put_back(self, kept: dict[str, NDArray]) -> None:
+        """Return PLUMED's files to where `state` found them; of all walkers before any `resume`."""
         self.driver.put_back(_files(kept))
 
     def resume(self, kept: dict[str, NDArray]) -> None:

@@ -137,13 +137,13 @@ def keep(lines: Iterable[ScriptLine], folder: Path, suffix: str) -> Kept:
     return Kept(sizes, contents)
 
 
-def put_back(kept: Kept, folder: Path) -> None:
-    """Cut the files that have grown since, and restore those that were rewritten.
+def check_kept(kept: Kept, folder: Path) -> None:
+    """Refuse files that cannot be those of the run.
 
     Raises
     ------
     PlumedError
-        If a file is shorter than it was; nothing is changed then.
+        If a file is shorter than it was.
     """
     for name, size in kept.sizes.items():
         path = folder / name
@@ -153,6 +153,10 @@ def put_back(kept: Kept, folder: Path) -> None:
                 f"{path} has {found} bytes and had {size} at the checkpoint, so it was moved or "
                 f"written anew; put the file of that run back (PLUMED renames to bck.*.{path.name})"
             )
+
+
+def put_back(kept: Kept, folder: Path) -> None:
+    """Cut the files that have grown since, and restore those that were rewritten."""
     for name, size in kept.sizes.items():
         path = folder / name
         if path.is_file() and path.stat().st_size > size:

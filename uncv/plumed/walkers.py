@@ -147,11 +147,13 @@ class PlumedWalkers:
         Raises
         ------
         PlumedError
-            If the checkpoint is of a run without PLUMED or of other walkers, or a file is not that
-            of the run.
+            If the checkpoint is of a run without PLUMED, of other walkers or of another input, or a
+            file is not that of the run; no file of any walker is changed then.
         """
         self._time, self._fresh = None, False
         each = [_own(kept, walker) for walker in range(len(self.gates))]
+        for gate, own in zip(self.gates, each, strict=True):
+            gate.check(own)
         for gate, own in zip(self.gates, each, strict=True):
             gate.put_back(own)
         for gate, own in zip(self.gates, each, strict=True):
