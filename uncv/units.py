@@ -2,7 +2,7 @@
 
 Every conversion in the package goes through the constants and functions of this file.
 
-Source of the constants: CODATA 2018 (exact by the 2019 SI, except the hartree).
+Source of the constants: CODATA 2018 (exact by the 2019 SI, except hartree and bohr).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ FS_IN_PS = 1e-3
 """One femtosecond in picoseconds."""
 HARTREE_IN_EV = 27.211386245988
 """One hartree in electronvolts."""
+BOHR_IN_ANGSTROM = 0.529177210903
+"""One bohr in ångströms."""
 KCAL_PER_MOL_IN_EV = 4.184 / EV_IN_KJ_PER_MOL
 """One (thermochemical) kilocalorie per mole in electronvolts."""
 KB_IN_EV_PER_K = 8.617333262e-5
@@ -28,6 +30,8 @@ KB_IN_KJ_PER_MOL_K = KB_IN_EV_PER_K * EV_IN_KJ_PER_MOL
 """The Boltzmann constant in kJ/mol/K."""
 ROOT_CURVATURE_IN_CM = 521.4708983725
 """The wavenumber in cm⁻¹ of a mode whose mass-weighted curvature is 1 eV/(Å^2 amu)."""
+EV_PER_ANGSTROM3_IN_GPA = 160.2176634
+"""One eV/Å^3 in gigapascals."""
 FORCE_IN_OPENMM = EV_IN_KJ_PER_MOL / ANGSTROM_IN_NM
 """One eV/Å in kJ/mol/nm."""
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncv.data import Dataset
+from uncv.dependencies import installed_version
 from uncv.errors import ConfigError, OracleError
 from uncv.oracles.base import FrameOracle, Labels
 from uncv.units import ANGSTROM_IN_NM, EV_IN_KJ_PER_MOL, FORCE_IN_OPENMM
@@ -80,7 +81,11 @@ class BKSSilica(FrameOracle):
     def __init__(self, cutoff: float = 8.0, max_force: float | None = None) -> None:
         if not cutoff > 0:
             raise ConfigError(f"cutoff is {cutoff}; give a positive distance in Å")
-        super().__init__(f"BKS silica with 30-6 term, {cutoff:g} Å", max_force)
+        super().__init__(
+            f"BKS silica with 30-6 term, {cutoff:g} Å",
+            max_force,
+            software=f"openmm {installed_version('openmm')}",
+        )
         self.cutoff = cutoff
         self._contexts: dict[tuple[bytes, tuple[int, ...]], Context] = {}
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from uncv.data import Dataset
+from uncv.dependencies import installed_version
 from uncv.errors import ConfigError, OracleError
 from uncv.oracles.base import FrameOracle, Labels
 from uncv.units import ANGSTROM_IN_NM, EV_IN_KJ_PER_MOL, FORCE_IN_OPENMM
@@ -56,13 +59,23 @@ class OpenMMForceField(FrameOracle):
         max_force: float | None = None,
         nonbonded_cutoff: float = 9.0,
     ) -> None:
-        super().__init__(f"OpenMM {'+'.join(Path(f).name for f in files)}", max_force)
+        level = f"OpenMM {'+'.join(Path(f).name for f in files)}"
+        super().__init__(level, max_force, software=f"openmm {installed_version('openmm')}")
         self.topology = topology
         self.files = files
         self.platform = platform
         self.nonbonded_cutoff = nonbonded_cutoff
         self._numbers = np.array([atom.element.atomic_number for atom in topology.atoms()])
         self._context = self._make_context()
+
+    @property
+    def identity(self) -> str:
+        """A hash of the whole force field: bonds, charges, parameters, cutoffs."""
+        import openmm
+
+        text = openmm.XmlSerializer.serialize(self._context.getSystem())
+        text = re.sub(r'openmmVersion="[^"]*"', "", text)
+        return f"OpenMMForceField: {self.platform} {sha256(text.encode()).hexdigest()}"
 
     @property
     def periodic(self) -> bool:
