@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from uncv.errors import DataError, EngineError
 from uncv.io import write
 from uncv.openmm import Plumed, create_system, driver_of, finish, replicate
 from uncv.sampling_reweightable import judge_run
-from uncv.sampling_run import RunLog, SampledRun
+from uncv.sampling_run import RunLog, SampledRun, checker_of
 from uncv.schedule import Schedule, as_schedule
 from uncv.stopping import StopChecker, StopRules
 from uncv.units import ANGSTROM_IN_NM, FS_IN_PS, KB_IN_KJ_PER_MOL_K
@@ -133,11 +133,11 @@ def sample(
     pool = starts if restart_pool is None or not len(restart_pool) else restart_pool
     walkers = Walkers(topology, starts, cv, settings, bias, plumed, seed)
     if stop is not None:
-        walkers.driver.checker = _checker(stop, starts, cv)
+        walkers.driver.checker = checker_of(stop, starts, cv, periodic=walkers.driver.periodic)
     log = RunLog(starts, settings.walkers)
     random = np.random.default_rng([seed, 1])
     done = 0
-    with closing(walkers), _kept_on_failure(log, out):
+    with closing(walkers), log.kept_on_failure(out):
         while done < settings.steps:
             steps = min(settings.stride, settings.steps - done)
             frame = walkers.advance(steps)
@@ -151,7 +151,13 @@ def sample(
             if progress is not None:
                 progress(done, settings.steps)
         finish(walkers.simulation)
-    verdict = judge_run(bias, as_schedule(settings.temperature), plumed, walkers.driver)
+    verdict = judge_run(
+        bias,
+        as_schedule(settings.temperature),
+        plumed,
+        stops=len(walkers.driver.stops),
+        capped=0 if walkers.driver.native is None else walkers.driver.native.capped,
+    )
     run = log.run(settings.steps * settings.walkers, verdict)
     run = replace(run, profile=_profile(walkers.driver))
     if out is not None:
@@ -164,19 +170,6 @@ def _profile(driver: Driver) -> FreeEnergyProfile | None:
     if extended is None or not extended.has_profile:
         return None
     return extended.profile()
-
-
-@contextmanager
-def _kept_on_failure(log: RunLog, out: str | Path | None) -> Iterator[None]:
-    """Write the frames that a run had stored when it ends before its time."""
-    try:
-        yield
-    except BaseException as error:
-        frames = log.frames()
-        if out is not None and len(frames):
-            write(out, frames)
-            error.add_note(f"the {len(frames)} frames stored before are in {out}")
-        raise
 
 
 class Walkers:
@@ -301,9 +294,3 @@ def _with_run(plumed: str | Path | Plumed | None, settings: SampleSettings) -> P
             "plumed=Plumed(script, timestep, temperature=...)"
         )
     return Plumed(plumed, settings.timestep * FS_IN_PS, temperature.at(0))
-
-
-def _checker(stop: StopRules | StopChecker, starts: Dataset, cv: UncertaintyCV) -> StopChecker:
-    if isinstance(stop, StopChecker):
-        return stop
-    return stop.prepare(starts.numbers[0][starts.mask[0]], starts.positions[0], kind=cv.kind)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from uncv.bias import AnyBias, ExtendedBias, ScheduledBias
-from uncv.driver import Driver
+from uncv.bias import AdaptiveBias, AnyBias, ExtendedBias, ScheduledBias
 from uncv.schedule import Schedule
 
 
@@ -28,7 +27,7 @@ class Verdict(NamedTuple):
 
 
 def judge_run(
-    bias: AnyBias | None, temperature: Schedule, plumed: object, driver: Driver
+    bias: AnyBias | None, temperature: Schedule, plumed: object, *, stops: int, capped: int
 ) -> Verdict:
     """Return whether a finished run can be reweighted by the bias energies of its frames.
 
@@ -40,28 +39,26 @@ def judge_run(
         Of the thermostat.
     plumed : object
         PLUMED's input, None without.
-    driver : Driver
-        Knows the stops, and how often a cap was reached.
+    stops : int
+        How often a walker was stopped.
+    capped : int
+        Steps of walkers at which a cap was reached.
     """
-    changes = [_cap(driver)]
+    cap = f"the cap shortened the bias force in {capped} steps of walkers" if capped else ""
+    changes = [cap]
     if isinstance(bias, ScheduledBias) and bias.schedule.varies:
         changes.append("the strength of the bias changed during the run")
     if temperature.varies:
         changes.append("the temperature changed during the run")
     others = []
-    if driver.stops:
-        others.append(f"{len(driver.stops)} walkers were stopped and put back")
+    if stops:
+        others.append(f"{stops} walkers were stopped and put back")
     if plumed is not None:
         others.append("PLUMED's bias may change in time: reweight by its own columns in COLVAR")
     if isinstance(bias, ExtendedBias):
         changes.append("λ of the extended bias moved: take the free energy along u of CZAR")
-    adaptive = driver.native is not None and driver.native.window is not None
+    inner = bias.bias if isinstance(bias, ScheduledBias) else bias
+    adaptive = isinstance(inner, AdaptiveBias)
     first = "the adaptive bias has no potential" if adaptive else ""
     reason = "; ".join(filter(None, [first, *changes, *others]))
     return Verdict(not reason, reason, "; ".join(filter(None, changes)))
-
-
-def _cap(driver: Driver) -> str:
-    if driver.native is None or not driver.native.capped:
-        return ""
-    return f"the cap shortened the bias force in {driver.native.capped} steps of walkers"

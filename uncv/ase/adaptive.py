@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from uncv.bias import AdaptiveBias
@@ -40,26 +39,39 @@ class AdaptiveForces:
         Strength, weights and length of the windows.
     stress_strength : float
         Size of the bias stress relative to the physical one.
-    atoms : ase.Atoms
-        Gives elements and periodic directions.
+    numbers : numpy.ndarray
+        Atomic numbers (A,).
     """
 
-    def __init__(self, bias: AdaptiveBias, stress_strength: float, atoms: Atoms) -> None:
+    def __init__(
+        self, bias: AdaptiveBias, stress_strength: float, numbers: NDArray[np.int64]
+    ) -> None:
         self._strengths = (bias.strength, stress_strength)
-        self._key = (atoms.numbers.tobytes(), atoms.pbc.tobytes())
-        self._force, self._stress = (Window(bias, atoms.numbers, 1) for _ in range(2))
+        self._force, self._stress = (Window(bias, numbers, 1) for _ in range(2))
         self._checked = False
-
-    def fits(self, atoms: Atoms) -> bool:
-        """Whether the windows are of these elements and periodic directions."""
-        return self._key == (atoms.numbers.tobytes(), atoms.pbc.tobytes())
 
     def coefficients(self) -> Coefficients:
         """Return c_F and c_S."""
         return Coefficients(*(float(w.coefficient()[0]) for w in (self._force, self._stress)))
 
-    def step(self, of_u: StepGradient, of_energy: StepGradient) -> StepForces:
-        """Count a step and return its biased forces (1, A, 3) and stress (1, 3, 3).
+    def forces(
+        self,
+        of_u: StepGradient,
+        of_energy: StepGradient,
+        *,
+        completed: bool = True,
+        factor: float = 1.0,
+    ) -> StepForces:
+        """Return biased forces (1, A, 3) and stress (1, 3, 3).
+
+        Parameters
+        ----------
+        of_u, of_energy : StepGradient
+            Of the present structure.
+        completed : bool
+            Whether it is that of a new step, which the windows count.
+        factor : float
+            Of both strengths, where they follow a schedule.
 
         Raises
         ------
@@ -69,14 +81,14 @@ class AdaptiveForces:
         if not self._checked:
             check_gradient(of_u.positions, of_energy.positions)
             self._checked = True
-        active = np.ones(1, dtype=bool)
+        active = np.array([completed])
         force, gradient = -of_energy.positions.numpy(), of_u.positions.numpy()
         self._force.push(force, gradient, active)
-        c = self._strengths[0] * self._force.coefficient()[0]
+        c = factor * self._strengths[0] * self._force.coefficient()[0]
         forces = force + c * self._force.weights * gradient
         if of_u.stress is None or of_energy.stress is None:
             return StepForces(forces, None)
         stress, stress_of_u = of_energy.stress.numpy(), of_u.stress.numpy()
         self._stress.push(stress, stress_of_u, active)
-        c = self._strengths[1] * self._stress.coefficient()[0]
+        c = factor * self._strengths[1] * self._stress.coefficient()[0]
         return StepForces(forces, stress - c * stress_of_u)

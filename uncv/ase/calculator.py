@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from uncv.ase.adaptive import AdaptiveForces, Coefficients
-from uncv.bias import AdaptiveBias, Bias
+from uncv.ase.adaptive import Coefficients
+from uncv.ase.drive import AseBias, Drive, innermost
+from uncv.ase.plumed import PlumedAtoms
+from uncv.bias import AdaptiveBias, has_potential
 from uncv.cv import UncertaintyCV
 from uncv.errors import EngineError
+from uncv.plumed import Plumed
 from uncv.step import FusedStep, StepForces, StepValues
 
 VALUES = ("uncertainty", "bias", "energy_unbiased")
@@ -37,17 +40,32 @@ class UncertaintyCalculator(Calculator):
     ----------
     cv : UncertaintyCV
         Potential and uncertainty; several calculators may share it.
-    bias : Bias or AdaptiveBias, optional
+    bias : Bias, AdaptiveBias, CappedBias or ScheduledBias, optional
         V(u); or the adaptive bias, for dynamics alone: it has no potential, ``energy`` is that of
         the model, and each new structure whose forces are asked for is a step of its windows.
+        A capped bias has no potential where it is cut: its bias stress is cut by the same share.
     stress_strength : float, optional
         Size of the adaptive bias stress relative to the physical one; that of the force by default.
+    plumed : str, Path or Plumed, optional
+        PLUMED input, which sees u, E, the atoms and the cell; its bias is part of ``bias``.
+    walker, walkers : int
+        Number of this structure among several that run with the same PLUMED input.
+
+    Attributes
+    ----------
+    completed_steps : int or None
+        Set it before each step of your dynamics to say how many are complete: PLUMED deposits, and
+        schedules and windows move on, when it has risen. While it is None each new structure that
+        is evaluated counts as a step.
 
     Raises
     ------
     EngineError
-        If there is a bias but the gradient of u jumps; when a structure is not finite, has no
-        atoms, or is periodic along a cell vector that it lacks.
+        If there is a bias but the gradient of u jumps, or a bias without potential beside PLUMED;
+        when a structure is not finite, has no atoms, or is periodic along a cell vector that it
+        lacks.
+    PlumedError
+        With the first structure, if the PLUMED input is refused.
     ElementError
         When the potential does not know an element.
 
@@ -67,27 +85,54 @@ class UncertaintyCalculator(Calculator):
     def __init__(
         self,
         cv: UncertaintyCV,
-        bias: Bias | AdaptiveBias | None = None,
+        bias: AseBias | None = None,
         *,
         stress_strength: float | None = None,
+        plumed: str | Path | Plumed | None = None,
+        walker: int = 0,
+        walkers: int = 1,
     ) -> None:
-        _check(cv, bias, stress_strength)
+        _check(cv, bias, stress_strength, plumed)
         self.cv = cv
         self.bias = bias
         self.stress_strength = stress_strength
-        self._adaptive: AdaptiveForces | None = None
+        self.completed_steps: int | None = None
+        self._plumed = plumed
+        self._walker = (walker, walkers)
+        self._drive: Drive | None = None
+        self._counted = -1
         self._step: FusedStep | None = None
         self._made_for: tuple[bytes, bytes] | None = None
         self._values: StepValues | None = None
         super().__init__()
-        self.parameters.update(_description(cv, bias, stress_strength))
+        self.parameters.update(_description(cv, bias, stress_strength, plumed))
 
     @property
     def coefficients(self) -> Coefficients | None:
         """What the adaptive bias multiplies ∇u by; None without that bias."""
-        if self._adaptive is not None:
-            return self._adaptive.coefficients()
-        return Coefficients(0.0, 0.0) if isinstance(self.bias, AdaptiveBias) else None
+        if self._drive is not None:
+            return self._drive.coefficients()
+        return Coefficients(0.0, 0.0) if isinstance(innermost(self.bias), AdaptiveBias) else None
+
+    @property
+    def capped(self) -> int:
+        """Steps whose bias force was shortened by a cap."""
+        return 0 if self._drive is None else self._drive.capped
+
+    @property
+    def plumed(self) -> PlumedAtoms | None:
+        """The PLUMED instance, from the first evaluation on."""
+        return None if self._drive is None else self._drive.plumed
+
+    def flush(self) -> None:
+        """Complete a run: PLUMED's updates up to the step before the last structure are made."""
+        if self.plumed is not None:
+            self.plumed.flush(self._counted)
+
+    def close(self) -> None:
+        """End PLUMED, which writes out what it holds back; a second call does nothing."""
+        if self.plumed is not None:
+            self.plumed.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the last evaluation behind in copies and pickles; the windows go along."""
@@ -116,9 +161,11 @@ class UncertaintyCalculator(Calculator):
         return {}
 
     def reset(self) -> None:
-        """Forget the last calculation and what the adaptive bias has averaged."""
+        """Forget the last calculation and what the adaptive bias has averaged; PLUMED goes on."""
         super().reset()
-        self._values = self._adaptive = None
+        self._values = None
+        if self._drive is not None:
+            self._drive.forget()
 
     def calculate(
         self,
@@ -131,9 +178,9 @@ class UncertaintyCalculator(Calculator):
         found: Atoms | None = self.atoms
         checked = _checked(found)
         wanted = set(properties or ())
-        step, values = self._evaluated(checked, anew=bool(system_changes))
+        step = self._evaluated(checked, anew=bool(system_changes))
         if wanted & {"forces", "stress"} and "forces" not in self.results:
-            self._keep(self._driving(checked, step, values), "")
+            self._keep(self._driving(checked).forces(step), "")
         if wanted & {"forces_unbiased", "stress_unbiased"}:
             self._keep(step.derivatives(np.zeros(1), np.ones(1)), "_unbiased")
 
@@ -141,10 +188,10 @@ class UncertaintyCalculator(Calculator):
         """Return the results that ASE has a definition of."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
-    def _evaluated(self, atoms: Atoms, *, anew: bool) -> tuple[FusedStep, StepValues]:
+    def _evaluated(self, atoms: Atoms, *, anew: bool) -> FusedStep:
         """Return the evaluation of these atoms, with its graph; made unless nothing changed."""
         if self._step is not None and self._values is not None and self.results and not anew:
-            return self._step, self._values
+            return self._step
         self._values = None
         key = (atoms.numbers.tobytes(), atoms.pbc.tobytes())
         if self._step is None or key != self._made_for:
@@ -152,20 +199,25 @@ class UncertaintyCalculator(Calculator):
             self._made_for = key
         cell = atoms.cell.array if atoms.pbc.any() else None
         self._values = self._step.forward(atoms.positions[None], cell, stress=bool(atoms.pbc.all()))
-        self.results = _results(self._values, self.bias)
-        return self._step, self._values
+        self._counted = self._counted + 1 if self.completed_steps is None else self.completed_steps
+        bias = self._driving(atoms).begin(self._counted, atoms, self._values)
+        self.results = _results(self._values, bias, self.coefficients is None)
+        return self._step
 
-    def _driving(self, atoms: Atoms, step: FusedStep, values: StepValues) -> StepForces:
-        if isinstance(self.bias, AdaptiveBias):
-            if self._adaptive is None or not self._adaptive.fits(atoms):
-                strength = self.stress_strength
-                strength = self.bias.strength if strength is None else strength
-                self._adaptive = AdaptiveForces(self.bias, strength, atoms)
-            return self._adaptive.step(*step.gradients_apart())
-        slope = np.zeros(1)
-        if self.bias is not None:
-            slope = self.bias.energy_and_slope(torch.from_numpy(values.uncertainty))[1].numpy()
-        return step.derivatives(slope, np.ones(1))
+    def _driving(self, atoms: Atoms) -> Drive:
+        """Return what acts on these atoms, made anew for other ones."""
+        if self._drive is not None and self._drive.fits(atoms):
+            return self._drive
+        if self.plumed is not None:
+            raise EngineError(
+                f"PLUMED was started for other atoms than these {len(atoms)}; make another "
+                "calculator for another structure"
+            )
+        plumed = None
+        if self._plumed is not None:
+            plumed = PlumedAtoms(self._plumed, self.cv, atoms, *self._walker)
+        self._drive = Drive(self.bias, self.stress_strength, plumed, atoms)
+        return self._drive
 
     def _keep(self, found: StepForces, suffix: str) -> None:
         self.results["forces" + suffix] = found.forces[0]
@@ -173,26 +225,27 @@ class UncertaintyCalculator(Calculator):
             self.results["stress" + suffix] = full_3x3_to_voigt_6_stress(found.stress[0])
 
 
-def _results(values: StepValues, bias: Bias | AdaptiveBias | None) -> dict[str, Any]:
+def _results(values: StepValues, bias: float, has_energy: bool) -> dict[str, Any]:
     """Return what is known before a backward pass; the adaptive bias has no energy."""
-    energy, added = float(values.energy[0]), 0.0
-    if isinstance(bias, Bias):
-        added = float(bias.energy_and_slope(torch.from_numpy(values.uncertainty))[0][0])
+    energy = float(values.energy[0])
     results: dict[str, Any] = {
-        "energy": energy + added,
-        "free_energy": energy + added,
+        "energy": energy + bias,
+        "free_energy": energy + bias,
         "energy_unbiased": energy,
         "uncertainty": float(values.uncertainty[0]),
     }
-    if not isinstance(bias, AdaptiveBias):
-        results["bias"] = added
+    if has_energy:
+        results["bias"] = bias
     if values.atomic is not None:
         results["atomic_uncertainty"] = values.atomic[0]
     return results
 
 
 def _description(
-    cv: UncertaintyCV, bias: Bias | AdaptiveBias | None, stress_strength: float | None
+    cv: UncertaintyCV,
+    bias: AseBias | None,
+    stress_strength: float | None,
+    plumed: str | Path | Plumed | None,
 ) -> dict[str, Any]:
     """Return what ASE writes of the calculator into its files."""
     about: dict[str, Any] = {
@@ -205,24 +258,34 @@ def _description(
         about["bias"] = repr(bias)
     if stress_strength is not None:
         about["stress_strength"] = stress_strength
+    if plumed is not None:
+        about["plumed"] = str(plumed.script if isinstance(plumed, Plumed) else plumed)
     return about
 
 
 def _check(
-    cv: UncertaintyCV, bias: Bias | AdaptiveBias | None, stress_strength: float | None
+    cv: UncertaintyCV,
+    bias: AseBias | None,
+    stress_strength: float | None,
+    plumed: str | Path | Plumed | None,
 ) -> None:
-    if bias is not None and not isinstance(bias, Bias | AdaptiveBias):
+    if bias is not None and not isinstance(bias, AseBias):
         raise TypeError(
             f"bias is a {type(bias).__name__}; expected an energy of u alone, such as LinearBias, "
-            "or AdaptiveBias"
+            "AdaptiveBias, or one of these capped or scheduled"
         )
-    if bias is not None and not cv.smooth:
+    if (bias is not None or plumed is not None) and not cv.smooth:
         raise EngineError(
             f"reduction {cv.reduce!r} has a gradient that jumps; bias by 'softmax' or 'mean'"
         )
+    if bias is not None and plumed is not None and not has_potential(bias):
+        raise EngineError(
+            f"{type(innermost(bias)).__name__} has no potential here (adaptive or capped) and "
+            "cannot be combined with PLUMED; use a conservative bias, or PLUMED alone"
+        )
     if stress_strength is None:
         return
-    if not isinstance(bias, AdaptiveBias):
+    if not isinstance(innermost(bias), AdaptiveBias):
         raise ValueError("stress_strength is of the adaptive bias alone; leave it out")
     if not math.isfinite(stress_strength):
         raise ValueError(f"stress_strength is {stress_strength}; expected a finite number")

@@ -267,7 +267,12 @@ class Driver:
         reasons = np.where(sound, "", "energy, force or position is not finite").astype(object)
         if self.checker is not None and new_step:
             checked = self.checker.check(
-                frame.positions, values.energy, values.uncertainty, values.atomic, forces
+                frame.positions,
+                values.energy,
+                values.uncertainty,
+                values.atomic,
+                forces,
+                cell=frame.cell,
             )
             reasons = np.where(reasons == "", np.array(checked, dtype=object), reasons)
         if self.plumed is not None and new_step:
@@ -282,6 +287,7 @@ class Driver:
                     float(values.energy[walker]),
                     float(values.uncertainty[walker]),
                     float(frame.bias[walker]),
+                    frame.cell,
                 )
             )
             self.active[walker] = False

@@ -132,10 +132,14 @@ class NativeBias:
         """
         if self.window is not None:
             return self._adaptive(self.window, gradients, step, completed)
-        whole = -slope[:, None, None] * gradients.of_u
-        share = _share(self._cap, whole, gradients.of_energy)
+        share = self.share(gradients, slope)
         self.capped += int((completed & (share < 1.0)).sum())
-        return share[:, None, None] * whole
+        return -(share * slope)[:, None, None] * gradients.of_u
+
+    def share(self, gradients: Gradients, slope: FloatArray) -> FloatArray:
+        """Return how much of −V'(u) ∇u of each walker (W,) a cap leaves, at most 1."""
+        whole = -slope[:, None, None] * gradients.of_u
+        return _share(self._cap, whole, gradients.of_energy)
 
     def forget(self, walker: int) -> None:
         """Begin anew for a walker that was restarted."""

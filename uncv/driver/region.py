@@ -68,7 +68,7 @@ class Frame(NamedTuple):
     positions : numpy.ndarray
         (W, A, 3), Å; centred where there is no cell.
     cell : numpy.ndarray or None
-        (3, 3), Å.
+        Of all walkers (3, 3) or of each (W, 3, 3), Å.
     values : StepValues
         Energies (eV), uncertainties.
     bias : numpy.ndarray
@@ -89,7 +89,7 @@ class Frame(NamedTuple):
 
 
 class StopEvent(NamedTuple):
-    """Why and where a walker stopped."""
+    """Why and where a walker stopped; its cell (3, 3) in Å if it had one."""
 
     walker: int
     step: int
@@ -98,3 +98,4 @@ class StopEvent(NamedTuple):
     energy: float
     uncertainty: float
     bias: float
+    cell: FloatArray | None = None

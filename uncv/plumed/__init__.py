@@ -3,10 +3,12 @@
 from uncv.plumed.driver import PlumedDriver, PlumedForces
 from uncv.plumed.gate import StepGate
 from uncv.plumed.kernel import plumed_kernel, plumed_version
+from uncv.plumed.run import Plumed
 from uncv.plumed.settings import PlumedSettings
 from uncv.plumed.walkers import PlumedWalkers
 
 __all__ = [
+    "Plumed",
     "PlumedDriver",
     "PlumedForces",
     "PlumedSettings",
