@@ -21,7 +21,7 @@ from uncv.journal import Journal
 from uncv.learning import learn
 from uncv.learning.calibration import Folds, calibrate, check_drift
 from uncv.learning.directory import RunDirectory
-from uncv.learning.rounds import Round
+from uncv.learning.labels import check_calibration
 from uncv.learning.trainer import Trainer
 
 TINY = {
@@ -135,10 +135,10 @@ def test_cross_with_too_few_frames_in_all():
 def test_new_labels_that_do_not_fit_are_told(tmp_path):
     raw = tiny.cv("forces")
     cv = raw.calibrated(GaussianCalibrator().fit(raw, labelled(20)))
-    work = Round(3, config(), None, RunDirectory(tmp_path), None)
+    directory = RunDirectory(tmp_path)
     with pytest.warns(CalibrationWarning, match=r"round 3: the calibration has drifted: .* too sm"):
-        work._check_calibration(cv, labelled(16, seed=1, scale=4.0))
-    (event,) = work.directory.journal.events("calibration_checked")
+        check_calibration(directory, 3, cv, labelled(16, seed=1, scale=4.0))
+    (event,) = directory.journal.events("calibration_checked")
     assert (event["round"], event["drifted"]) == (3, True)
     assert event["p_value"] < 0.01 < 2 < event["ratio"]
     assert check_drift(raw, labelled(3)) is None

@@ -23,8 +23,9 @@ from uncv.bias import (
 from uncv.config import make_config
 from uncv.journal import Journal
 from uncv.learning import learn
-from uncv.learning.bias import Dynamics, choose_bias, warm_up_steps
+from uncv.learning.bias import choose_bias, warm_up_steps
 from uncv.learning.directory import RunDirectory
+from uncv.learning.dynamics import Dynamics
 from uncv.sampling import SampleSettings
 from uncv.schedule import Ramp, SawTooth
 from uncv.stopping import StopRules
@@ -43,7 +44,7 @@ def dynamics(cv=None, **values):
 
 
 def test_what_needs_no_warm_up(monkeypatch):
-    monkeypatch.setattr("uncv.learning.bias.sample", None)
+    monkeypatch.setattr("uncv.learning.dynamics.sample", None)
     run = dynamics()
     assert choose_bias(section(kind="none"), run) is None
     assert choose_bias(section(kind="linear"), run).strength == 0.25

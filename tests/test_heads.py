@@ -26,7 +26,7 @@ from uncv.training.loop import validate
 from uncv.training.loss import predict, squared_errors
 from uncv.training.network_pass import NetworkPass, weights_of
 from uncv.training.networks import copied_networks, networks_of
-from uncv.training.start import first_members
+from uncv.training.members import some_members
 from uncv.uncertainty import EvidentialUncertainty, MVEUncertainty
 
 MVE = replace(QUICK, head="mean_variance", epochs=4)
@@ -338,7 +338,7 @@ def test_ani1x_is_given_a_head():
     data = molecules(6, WATER, 0)
     settings = replace(MVE, start="ani1x", epochs=1, learning_rate=1e-9, head_warm_up=0.0)
     tuned = train(data, settings)
-    pretrained = first_members(load_potential("ani1x"), 2).evaluate(data)
+    pretrained = some_members(load_potential("ani1x"), 0, 2).evaluate(data)
     np.testing.assert_allclose(tuned.evaluate(data).forces, pretrained.forces, atol=1e-3)
     assert (atomic(tuned, MVEUncertainty(), data) > 0.01).all()
 

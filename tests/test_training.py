@@ -19,7 +19,8 @@ from uncv.training.centring import centre, fit_centring, uncentre
 from uncv.training.frames import LabelledFrames
 from uncv.training.loss import frame_losses, predict, squared_errors
 from uncv.training.networks import copied_networks, gradients_by_member, networks_of
-from uncv.training.start import first_members, starting_potential
+from uncv.training.members import some_members
+from uncv.training.start import starting_potential
 from uncv.training.train import subsets
 
 QUICK = TrainSettings(members=2, hidden=(6, 5), epochs=3, batch_size=4, learning_rate=3e-3)
@@ -414,10 +415,10 @@ def ani1x() -> AniPotential:
     return load_potential("ani1x")
 
 
-def test_first_members_are_those_of_the_ensemble(ani1x):
+def test_some_members_are_those_of_the_ensemble(ani1x):
     data = molecules(2, (8, 1, 1), 0)
     expected = ani1x.evaluate(data).energies[:3]
-    np.testing.assert_allclose(first_members(ani1x, 3).evaluate(data).energies, expected, atol=1e-9)
+    np.testing.assert_allclose(some_members(ani1x, 0, 3).evaluate(data).energies, expected, atol=1e-9)
 
 
 def test_fine_tuning_starts_from_ani1x_with_references_of_the_data(ani1x):
@@ -425,7 +426,7 @@ def test_fine_tuning_starts_from_ani1x_with_references_of_the_data(ani1x):
     settings = replace(QUICK, start="ani1x", epochs=1, learning_rate=1e-9, valid_fraction=0.0)
     tuned = train(data, settings)
     assert tuned.members == 2
-    pretrained = first_members(ani1x, 2).evaluate(data)
+    pretrained = some_members(ani1x, 0, 2).evaluate(data)
     np.testing.assert_allclose(tuned.evaluate(data).forces, pretrained.forces, atol=1e-3)
     mean_error = (tuned.evaluate(data).energies.mean(axis=0) - data.energy).mean()
     assert abs(mean_error) < 1e-3

@@ -41,6 +41,16 @@ class BiasConfig(Section):
         default=None,
         description="uncertainty above which a wall pushes back (linear, udd, tanh)",
     )
+    cap_ev_per_angstrom: Positive | None = Field(
+        default=None,
+        description="longest bias force on an atom; a force cut by it has no potential (linear, "
+        "udd, tanh)",
+    )
+    stress_strength: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="size of the bias stress relative to the physical one; by default the "
+        "strength (adaptive, with a pressure)",
+    )
     hydrogen: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="factor of the bias force on hydrogen (adaptive)"
     )
@@ -70,6 +80,10 @@ class BiasConfig(Section):
             raise ValueError("give either depth_ev or strength, which chooses the depth")
         if self.ceiling is not None and self.kind not in DRIVES:
             raise ValueError(f"a ceiling needs one of {', '.join(DRIVES)}; found kind {self.kind}")
+        if self.cap_ev_per_angstrom is not None and self.kind not in DRIVES:
+            raise ValueError(f"a cap needs one of {', '.join(DRIVES)}; found kind {self.kind}")
+        if self.stress_strength is not None and self.kind != "adaptive":
+            raise ValueError(f"stress_strength is for the kind adaptive; found kind {self.kind}")
         if (self.schedule == "constant") != (self.schedule_steps is None):
             raise ValueError(
                 f"schedule is {self.schedule} and schedule_steps {self.schedule_steps}; give steps "

@@ -18,14 +18,23 @@ from uncv.calibration import (
 )
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
-from uncv.evaluation_points import Errors, Judged, errors, judge
+from uncv.evaluation_points import (
+    CrystalErrors,
+    Errors,
+    Judged,
+    crystal_errors,
+    errors,
+    judge,
+)
 from uncv.metrics import Bootstrap, Metrics, ause_of_random_order, measure
 from uncv.units import Kind, unit_name
 
 __all__ = [
+    "CrystalErrors",
     "Errors",
     "EvaluationSummary",
     "Judged",
+    "crystal_errors",
     "errors",
     "evaluate",
     "exchangeable_coverage",

@@ -15,7 +15,7 @@ from uncv.errors import DataError
 from uncv.metrics import gaussian_scale, level_of_width, width_of_level
 from uncv.models.derivatives import chunks
 from uncv.protocols import Potential
-from uncv.units import Kind, unit_name
+from uncv.units import EV_PER_ANGSTROM3_IN_GPA, Kind, unit_name
 
 FloatArray = NDArray[np.float64]
 _SHIFTED = 3.0  # alignment that divides the energy error by this is worth a note
@@ -34,6 +34,22 @@ class Errors(NamedTuple):
 
     energy_rmse_mev_per_atom: float
     force_rmse_ev_per_angstrom: float
+
+
+class CrystalErrors(NamedTuple):
+    """`Errors` with those of the stress; NaN where not all frames carry one.
+
+    Attributes
+    ----------
+    energy_rmse_mev_per_atom, force_rmse_ev_per_angstrom : float
+        As in `Errors`.
+    stress_rmse_gpa : float
+        Per component of the tensor.
+    """
+
+    energy_rmse_mev_per_atom: float
+    force_rmse_ev_per_angstrom: float
+    stress_rmse_gpa: float
 
 
 class Judged(NamedTuple):
@@ -134,6 +150,23 @@ def errors(potential: Potential, data: Dataset) -> Errors:
     data.require("energy", "forces")
     said = potential.evaluate(data)
     return _errors(_Values(said.energies.mean(axis=0), said.forces), data)
+
+
+def crystal_errors(potential: Potential, data: Dataset) -> CrystalErrors:
+    """Return the errors of the member mean, those of the stress included.
+
+    Raises
+    ------
+    DataError
+        If energies or forces are missing.
+    """
+    data.require("energy", "forces")
+    said = potential.evaluate(data)
+    found = _errors(_Values(said.energies.mean(axis=0), said.forces), data)
+    stress = float("nan")
+    if data.has("stress") and said.stress is not None:
+        stress = EV_PER_ANGSTROM3_IN_GPA * _rms(said.stress - np.asarray(data.stress))
+    return CrystalErrors(*found, stress)
 
 
 class _Values(NamedTuple):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from uncv.bias import (
     AdaptiveBias,
     AnyBias,
     Bias,
+    CappedBias,
     CeilingBias,
     LinearBias,
     ScheduledBias,
@@ -24,16 +23,11 @@ from uncv.bias import (
     choose_udd,
 )
 from uncv.config_bias import SATURATING, BiasConfig
-from uncv.cv import UncertaintyCV
-from uncv.data import Dataset
-from uncv.learning.directory import regular
-from uncv.sampling import SampleSettings, sample
+from uncv.learning.dynamics import Dynamics
+from uncv.sampling import SampleSettings
+from uncv.sampling_crystal import CrystalSettings
 from uncv.schedule import Ramp, SawTooth
-from uncv.stopping import StopChecker
 from uncv.uncertainty import EnsembleUncertainty
-
-if TYPE_CHECKING:
-    from openmm.app import Topology
 
 STRENGTH = 0.25
 """Of the linear and the adaptive bias, where none is given."""
@@ -41,61 +35,9 @@ STIFFNESS = 10.0
 """Of a ceiling: the wall holds the steepest drive at a tenth above the ceiling."""
 WARM_UP_SHARE = 5
 """The warm-up takes at most one step in so many."""
-WARM_UP_FRAMES = 10
-"""Frames of each walker that the warm-up is judged by."""
 
 
-@dataclass(frozen=True)
-class Dynamics:
-    """What `uncv.sampling.sample` is given for a run, but for its bias.
-
-    Parameters
-    ----------
-    topology : openmm.app.Topology
-        Of one walker.
-    starts : Dataset
-        Start structures.
-    cv : UncertaintyCV
-        Potential and uncertainty.
-    settings : SampleSettings
-        Of the run.
-    stop : StopChecker, optional
-        When a walker stops.
-    pool : Dataset, optional
-        Where a stopped walker begins again.
-    seed : int
-        Of the warm-up.
-    """
-
-    topology: Topology
-    starts: Dataset
-    cv: UncertaintyCV
-    settings: SampleSettings
-    stop: StopChecker | None = None
-    pool: Dataset | None = None
-    seed: int = 0
-
-    def warm_up(self, steps: int) -> WarmUp:
-        """Run without a bias and return u and the forces; of the starts if nothing was stored."""
-        frames = self.starts.without_labels()
-        if steps > 0:
-            stride = max(1, steps // WARM_UP_FRAMES)
-            run = sample(
-                self.topology,
-                self.starts,
-                self.cv,
-                settings=replace(self.settings, steps=steps, stride=stride),
-                stop=self.stop,
-                restart_pool=self.pool,
-                seed=self.seed,
-            )
-            stored = regular(run.frames)
-            frames = stored if len(stored) else frames
-        found = self.cv.evaluate(frames)
-        return WarmUp(found.uncertainty, found.uncertainty_gradient, found.forces)
-
-
-def warm_up_steps(given: BiasConfig, settings: SampleSettings) -> int:
+def warm_up_steps(given: BiasConfig, settings: SampleSettings | CrystalSettings) -> int:
     """Return how many steps of each walker a warm-up takes; 0 where none is needed.
 
     With very short runs it is 0 too: the start structures then do in its place.
@@ -106,8 +48,19 @@ def warm_up_steps(given: BiasConfig, settings: SampleSettings) -> int:
     return min(given.warm_up_steps, affordable)
 
 
-def choose_bias(given: BiasConfig, dynamics: Dynamics) -> AnyBias | None:
+def choose_bias(
+    given: BiasConfig, dynamics: Dynamics, warm_up: Callable[[], WarmUp] | None = None
+) -> AnyBias | None:
     """Return the bias that a configuration asks for, None for plain dynamics.
+
+    Parameters
+    ----------
+    given : BiasConfig
+        The section.
+    dynamics : Dynamics
+        The run that it is for.
+    warm_up : callable, optional
+        Called for a warm-up if one is needed; by default that of the dynamics.
 
     Raises
     ------
@@ -121,17 +74,20 @@ def choose_bias(given: BiasConfig, dynamics: Dynamics) -> AnyBias | None:
         return _scheduled(
             given, AdaptiveBias(strength, given.hydrogen, given.window, given.elements)
         )
-    drive = _drive(given, dynamics)
+    drive = _drive(given, dynamics, warm_up or _own_warm_up(given, dynamics))
     if given.ceiling is not None:
         stiffness = STIFFNESS * drive.max_slope() / given.ceiling
         drive = SumBias(drive, CeilingBias(stiffness, given.ceiling))
+    if given.cap_ev_per_angstrom is not None:
+        return _scheduled(given, CappedBias(drive, max_force=given.cap_ev_per_angstrom))
     return _scheduled(given, drive)
 
 
-def _drive(given: BiasConfig, dynamics: Dynamics) -> Bias:
-    def warm_up() -> WarmUp:
-        return dynamics.warm_up(warm_up_steps(given, dynamics.settings))
+def _own_warm_up(given: BiasConfig, dynamics: Dynamics) -> Callable[[], WarmUp]:
+    return lambda: dynamics.warm_up(warm_up_steps(given, dynamics.settings))
 
+
+def _drive(given: BiasConfig, dynamics: Dynamics, warm_up: Callable[[], WarmUp]) -> Bias:
     if given.kind == "udd":
         return _udd(given, dynamics, warm_up)
     if given.kind == "tanh":
@@ -167,7 +123,7 @@ def _needs_warm_up(given: BiasConfig) -> bool:
     return given.kind in SATURATING and (given.depth_ev is None or given.width is None)
 
 
-def _scheduled(given: BiasConfig, bias: Bias | AdaptiveBias) -> AnyBias:
+def _scheduled(given: BiasConfig, bias: Bias | AdaptiveBias | CappedBias) -> AnyBias:
     if given.schedule_steps is None:
         return bias
     kind = Ramp if given.schedule == "ramp" else SawTooth

@@ -15,13 +15,17 @@ import numpy as np
 from uncv.config import CampaignConfig, load_config, make_config
 from uncv.cv import UncertaintyCV
 from uncv.data import concatenate
-from uncv.errors import CampaignError
+from uncv.errors import CampaignError, WallTimeReached
 from uncv.executors import torch_threads
 from uncv.io import write
 from uncv.journal import replace_file, run_lock
 from uncv.learning.directory import RunDirectory
-from uncv.learning.rounds import Round, first_frames, torsion_coverage
+from uncv.learning.ending import reason_to_end
+from uncv.learning.overlapping import Overlapping
+from uncv.learning.rounds import Round
 from uncv.learning.setup import Setup, make_setup
+from uncv.learning.walkers import broken
+from uncv.learning.work import Work, open_work
 
 TRAIN_SHARE = 0.7
 """Share of training in the time of a round, for the estimate of what is left."""
@@ -39,7 +43,7 @@ class CampaignProgress(NamedTuple):
     labels, label_budget : int
         Labelled frames so far and in the end.
     coverage : float or None
-        Coverage of the torsions by the frames of the rounds before.
+        Coverage of torsions or volumes by the frames of the rounds before.
     fraction : float
         Estimated share of the whole campaign that is done, 0 to 1.
     """
@@ -60,7 +64,7 @@ class CampaignResult(NamedTuple):
     directory : pathlib.Path
         The run directory.
     finished : bool
-        Whether the label budget is spent; an interrupted campaign is continued by `learn`.
+        Whether it came to its end; an interrupted campaign is continued by `learn`.
     labels : int
         Labelled frames.
     rounds : int
@@ -68,9 +72,11 @@ class CampaignResult(NamedTuple):
     walker_steps : int
         Steps of all walkers together.
     coverage : float or None
-        Coverage of the torsions by all stored frames.
+        Coverage of torsions or volumes by all stored frames.
     cv : pathlib.Path or None
         The final .uncv file, trained on all labels.
+    reason : str
+        Why it ended; '' while it can go on.
     """
 
     directory: Path
@@ -80,6 +86,7 @@ class CampaignResult(NamedTuple):
     walker_steps: int
     coverage: float | None
     cv: Path | None
+    reason: str
 
 
 def learn(
@@ -114,15 +121,22 @@ def learn(
     """
     given, path = _resolve(config, out)
     path.mkdir(parents=True, exist_ok=True)
-    setup = make_setup(given)
+    setup = make_setup(given, path / "labels.jsonl")
     with run_lock(path), torch_threads(given.threads), _interrupts() as interrupted:
         directory = RunDirectory(path)
         directory.open(given)
-        campaign = _Campaign(given, setup, directory, progress, interrupted)
-        try:
-            campaign.run()
-        except _Interrupted:
-            directory.journal.append("interrupted", labels=directory.labelled_count())
+        with open_work(given.execution, path) as work:
+            campaign = _Campaign(given, setup, directory, work, progress, interrupted)
+            try:
+                campaign.run()
+            except _Interrupted:
+                directory.journal.append(
+                    "interrupted", labels=directory.labelled_count(), reason="Ctrl-C"
+                )
+            except WallTimeReached as end:
+                directory.journal.append(
+                    "interrupted", labels=directory.labelled_count(), reason=str(end)
+                )
         return campaign.result()
 
 
@@ -136,12 +150,14 @@ class _Campaign:
         config: CampaignConfig,
         setup: Setup,
         directory: RunDirectory,
+        work: Work,
         progress: Callable[[CampaignProgress], None] | None,
         interrupted: threading.Event,
     ) -> None:
         self.config = config
         self.setup = setup
         self.directory = directory
+        self.work = work
         self.progress = progress
         self.interrupted = interrupted
         self.coverage: float | None = None
@@ -149,50 +165,73 @@ class _Campaign:
 
     def run(self) -> None:
         if self.directory.labelled_count() == 0:
-            self._round(0).label(first_frames(self.config, self.setup))
-        number = self._next_round()
+            self._round(0).begin()
         self.labels = self.directory.labelled_count()
-        while self.labels < self.config.budget.labels:
-            self._one_round(number)
-            self.labels = self.directory.labelled_count()
-            number += 1
+        overlap = self.config.execution.mode == "asynchronous"
+        number = self._overlapping() if overlap else self._rounds()
+        reason = reason_to_end(self.config, self.directory)
         if not self._is_final(number):
             cv = self._round(number).train()
             self._write_candidates()
+            self.directory.journal.append("finished", labels=self.labels, reason=reason)
             self.directory.save_model(self.directory.final, cv)
         self._tell(number, "done", 1.0)
 
     def result(self) -> CampaignResult:
         events = self.directory.journal.events("sampled")
-        labels = self.directory.labelled_count()
         final = self.directory.final
-        finished = final.exists() and labels >= self.config.budget.labels
+        reason = reason_to_end(self.config, self.directory)
+        finished = final.exists() and bool(reason)
         return CampaignResult(
             self.directory.path,
             finished,
-            labels,
-            max(0, self._next_round() - 1),
+            self.directory.labelled_count(),
+            max(0, self.directory.next_round() - 1),
             sum(event["walker_steps"] for event in events),
-            torsion_coverage(self.setup, self.directory.stored_frames()),
+            self.setup.observable.coverage(self.directory.stored_frames()),
             final if finished else None,
+            reason if finished else "",
         )
+
+    def _rounds(self) -> int:
+        """Do round after round, and return the number of the final training."""
+        number = self.directory.next_round()
+        while not reason_to_end(self.config, self.directory):
+            self._one_round(number)
+            self.labels = self.directory.labelled_count()
+            number += 1
+        return number
+
+    def _overlapping(self) -> int:
+        """Do everything at once, and return the number of the final training."""
+        last = self.directory.last("model")
+        if reason_to_end(self.config, self.directory):
+            return last if self._is_final(last) else last + 1
+        runner = self.work.runner
+        if runner is None:
+            raise CampaignError("stages that overlap need a runner; this is a bug in uncv")
+
+        def tell() -> None:
+            self.labels = self.directory.labelled_count()
+            self._tell(self.directory.last("model"), "sample", 0.0)
+
+        overlapping = Overlapping(self.config, self.setup, self.directory, runner, tell)
+        overlapping.run()
+        self.labels = self.directory.labelled_count()
+        return self.directory.last("model") + 1
 
     def _one_round(self, number: int) -> None:
         round_ = self._round(number)
         cv = round_.train()
-        frames = round_.sample(cv)
-        self.coverage = torsion_coverage(self.setup, self.directory.stored_frames())
+        frames = round_.sample()
+        self.coverage = self.setup.observable.coverage(self.directory.stored_frames())
         round_.choose_and_label(cv, round_.pool(frames))
 
     def _write_candidates(self) -> None:
         frames = concatenate(self.directory.stored_frames())
-        whole = np.flatnonzero(self._round(0).broken(frames) == "")
+        whole = np.flatnonzero(broken(self.config, self.setup, frames) == "")
         path = self.directory.path / "candidates.extxyz"
         replace_file(path, lambda part: write(part, frames[whole]))
-
-    def _next_round(self) -> int:
-        labelled = self.directory.labelled()
-        return 1 if labelled is None else int(labelled.info["round"].max()) + 1
 
     def _is_final(self, number: int) -> bool:
         model, final = self.directory.model(number), self.directory.final
@@ -207,6 +246,7 @@ class _Campaign:
             self.setup,
             self.directory,
             lambda stage, share: self._tell(number, stage, share),
+            self.work,
         )
 
     def _tell(self, number: int, stage: str, share: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -50,6 +50,11 @@ class RunDirectory:
         """Return the path of the frames that a round stored."""
         return self.path / f"frames_round_{round_:02d}.npz"
 
+    def plumed_folder(self, round_: int, group: int | None = None) -> Path:
+        """Return where PLUMED writes in a round, for a group of walkers if there are several."""
+        name = f"plumed_round_{round_:02d}"
+        return self.path / (name if group is None else f"{name}_group_{group}")
+
     def open(self, config: CampaignConfig) -> None:
         """Begin a campaign here, or continue the one that is here.
 
@@ -88,6 +93,27 @@ class RunDirectory:
         """Return all labelled frames, None before the first."""
         return self._read("labelled.extxyz")
 
+    def known(self) -> Dataset:
+        """Return all labelled frames.
+
+        Raises
+        ------
+        CampaignError
+            If there are none yet.
+        """
+        labelled = self.labelled()
+        if labelled is None:
+            raise CampaignError(f"{self.path} has no labelled frames; begin it again")
+        return labelled
+
+    def next_round(self) -> int:
+        """Return the number of the round that is not complete: after labels, or after none."""
+        labelled = self.labelled()
+        if labelled is None:
+            return 1
+        idle = [event["round"] for event in self.journal.events("no_candidate")]
+        return max([int(labelled.info["round"].max()), *idle]) + 1
+
     def labelled_count(self) -> int:
         """Return the number of labelled frames."""
         data = self.labelled()
@@ -115,9 +141,22 @@ class RunDirectory:
         replace_file(path, cv.save)
         return UncertaintyCV.load(path)
 
+    def read_frames(self, round_: int) -> Dataset:
+        """Return the frames that a round stored."""
+        return read(self.frames(round_))
+
     def stored_frames(self) -> list[Dataset]:
         """Return the frames of each round that has been sampled."""
         return [read(p) for p in sorted(self.path.glob("frames_round_*.npz"))]
+
+    def quarantine(self) -> Dataset | None:
+        """Return the frames that the oracle could not label, None if there are none."""
+        return self._read("quarantine.extxyz")
+
+    def last(self, kind: Literal["frames", "model"]) -> int:
+        """Return the largest number of a file of stored frames or of a model, 0 without any."""
+        numbers = [int(p.stem.rpartition("_")[2]) for p in self.path.glob(f"{kind}_round_*")]
+        return max(numbers, default=0)
 
     def _read(self, name: str) -> Dataset | None:
         path = self.path / name

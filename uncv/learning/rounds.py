@@ -3,47 +3,38 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncv.analysis import coverage, dihedrals
+from uncv.bias import AnyBias, WarmUp
 from uncv.calibration import ScaleCalibrator
 from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset, concatenate
-from uncv.errors import CalibrationWarning, CampaignError
+from uncv.errors import CampaignError
+from uncv.executors import Done, Failed
 from uncv.io import read, write
 from uncv.journal import replace_file
-from uncv.learning.bias import Dynamics, choose_bias, warm_up_steps
-from uncv.learning.calibration import (
-    SPLITS,
-    Calibration,
-    Folds,
-    assign_splits,
-    calibrate,
-    check_drift,
-    trains_folds,
-)
-from uncv.learning.directory import RunDirectory, regular
+from uncv.labelling import LabelTask, label_frames
+from uncv.learning.bias import choose_bias, warm_up_steps
+from uncv.learning.calibration import SPLITS, Calibration, Folds, calibrate, trains_folds
+from uncv.learning.directory import RunDirectory
+from uncv.learning.dynamics import join_runs, join_warm_ups
+from uncv.learning.labels import check_calibration, count_good, keep_labels
+from uncv.learning.observed import errors_of, spread_of
 from uncv.learning.pool import choose_frames
-from uncv.learning.setup import (
-    Setup,
-    displaced_starts,
-    sample_settings,
-    seed_of,
-    stop_rules,
-    viability_rules,
-)
+from uncv.learning.setup import Setup, displaced_starts, labelled_data, seed_of
+from uncv.learning.tasks import SampleTask, WalkerGroup, WarmUpTask
 from uncv.learning.trainer import Trainer
+from uncv.learning.walkers import Origin, broken, walker_groups
+from uncv.learning.work import Work, values_of
 from uncv.models import AniPotential
 from uncv.oracles import labelled_part
-from uncv.sampling import sample
+from uncv.sampling_run import SampledRun
 
 ATTEMPTS = 4
 """How often a round chooses again for labels that failed."""
@@ -81,6 +72,8 @@ class Round:
         Where everything is kept.
     report : callable
         Called with stage and share done.
+    work : Work
+        Does the tasks; in this process by default.
     """
 
     number: int
@@ -88,6 +81,7 @@ class Round:
     setup: Setup
     directory: RunDirectory
     report: Report
+    work: Work = field(default_factory=Work)
 
     def train(self) -> UncertaintyCV:
         """Train on all labels, fit and calibrate the uncertainty; or read what was trained."""
@@ -95,10 +89,11 @@ class Round:
         if path.exists():
             return UncertaintyCV.load(path)
         begun = time.monotonic()
-        labelled = self._labelled()
+        labelled = self.directory.known()
         parts = {s: labelled[np.flatnonzero(labelled.info["split"] == s)] for s in SPLITS}
         found = self._train(labelled, parts)
         cv, calibrator = found.cv, found.calibration.calibrator
+        judged = {"train": parts["train"], "valid": parts["valid"], "test": self.setup.test}
         self.directory.record(
             "trained",
             self.number,
@@ -107,6 +102,7 @@ class Round:
             frames={s: len(parts[s]) for s in SPLITS},
             calibration=found.calibration.note,
             factor=calibrator.factor if isinstance(calibrator, ScaleCalibrator) else None,
+            errors=errors_of(cv, judged),
         )
         return self.directory.save_model(path, cv.calibrated(calibrator))
 
@@ -118,90 +114,78 @@ class Round:
             parts["valid"],
             1 + (given.folds if trains_folds(len(held_out), given) else 0),
             lambda share: self.report("train", share),
+            self.work,
         )
         cv = trainer.model(parts["train"], self._previous_potential())
         every = labelled[np.flatnonzero(labelled.info["split"] != "valid")]
         folds = Folds(every, trainer.fold, seed_of(self.config, self.number, "fold"))
         return Trained(cv, calibrate(cv, held_out, self.config, folds))
 
-    def sample(self, cv: UncertaintyCV) -> Dataset:
-        """Run the walkers, or read the frames of the run."""
+    def sample(self) -> Dataset:
+        """Run the walkers on the model of the round, or read the frames of the run.
+
+        Raises
+        ------
+        CampaignError
+            If no group of walkers could be run.
+        """
         path = self.directory.frames(self.number)
         if path.exists():
             return read(path)
         begun = time.monotonic()
-        dynamics = self._dynamics(cv)
-        bias = choose_bias(self.config.bias, dynamics)
-        spent = warm_up_steps(self.config.bias, dynamics.settings)
-        run = sample(
-            dynamics.topology,
-            dynamics.starts,
-            cv,
-            settings=replace(dynamics.settings, steps=dynamics.settings.steps - spent),
-            bias=bias,
-            stop=dynamics.stop,
-            restart_pool=dynamics.pool,
-            seed=seed_of(self.config, self.number, "sample"),
-            progress=lambda done, total: self.report("sample", done / total),
+        model = self.directory.model(self.number)
+        before = self.number - 1 if self.directory.frames(self.number - 1).exists() else None
+        groups = walker_groups(
+            self.config, self.setup, self.directory, self.number, Origin(model, before)
         )
+        spent = warm_up_steps(self.config.bias, groups[0].dynamics.settings)
+        bias = choose_bias(
+            self.config.bias, groups[0].dynamics, lambda: self._warm_up(groups, spent)
+        )
+        steps = self.config.sampling.steps_per_round - spent
+        tasks = [SampleTask(group, bias, steps) for group in groups]
+        results = self.work.each(tasks, lambda share: self.report("sample", share))
+        run = self._joined(groups, results)
         frames = run.frames.with_info(round=np.full(len(run.frames), self.number))
+        self._record_run(run, frames, bias, spent, time.monotonic() - begun)
+        replace_file(path, lambda part: write(part, frames))
+        return read(path)
+
+    def _warm_up(self, groups: list[WalkerGroup], steps: int) -> WarmUp:
+        tasks = [WarmUpTask(group, steps) for group in groups]
+        return join_warm_ups(values_of(self.work.each(tasks), "warming up"))
+
+    def _joined(self, groups: list[WalkerGroup], results: list[Done[Any] | Failed]) -> SampledRun:
+        """Return the runs of the groups as one; a group that failed is recorded and left out."""
+        failed = [r for r in results if isinstance(r, Failed)]
+        if len(failed) == len(results):
+            values_of(results, "sampling")
+        for group, result in zip(groups, results, strict=True):
+            if isinstance(result, Failed):
+                self.directory.journal.append(
+                    "task_failed", round=self.number, group=group.group, reason=result.reason
+                )
+        kept = [(g, r) for g, r in zip(groups, results, strict=True) if isinstance(r, Done)]
+        return join_runs([r.value for _, r in kept], [g.first for g, _ in kept])
+
+    def _record_run(
+        self, run: SampledRun, frames: Dataset, bias: AnyBias | None, spent: int, seconds: float
+    ) -> None:
+        stored = [*self.directory.stored_frames(), frames]
         self.directory.record(
             "sampled",
             self.number,
-            seconds=round(time.monotonic() - begun, 2),
+            seconds=round(seconds, 2),
             frames=len(frames),
-            walker_steps=run.walker_steps + spent * dynamics.settings.walkers,
+            walker_steps=run.walker_steps + spent * self.config.sampling.walkers,
             bias=repr(bias),
             reweightable=run.reweightable,
             reason=run.reason,
             stops=len(run.stop_reasons),
             stop_reasons=dict(Counter(kind_of_stop(reason) for reason in run.stop_reasons)),
+            coverage=self.setup.observable.coverage(stored),
+            **spread_of(frames),
         )
-        replace_file(path, lambda part: write(part, frames))
-        return read(path)
-
-    def _dynamics(self, cv: UncertaintyCV) -> Dynamics:
-        start = self.setup.start
-        return Dynamics(
-            self.setup.topology,
-            self.starts(),
-            cv,
-            sample_settings(self.config),
-            stop_rules(self.config).prepare(start.numbers[0], start.positions[0], cv.kind),
-            self._labelled().without_labels(),
-            seed_of(self.config, self.number, "warm_up"),
-        )
-
-    def starts(self) -> Dataset:
-        """Return where the walkers begin.
-
-        Each goes on from its last stored frame of the round before; in the first round, or where
-        that frame is broken, from a labelled frame drawn by the seed.
-        """
-        count = self.config.sampling.walkers
-        labelled = self._labelled().without_labels()
-        random = np.random.default_rng(seed_of(self.config, self.number, "start"))
-        drawn = labelled[random.choice(len(labelled), count, replace=len(labelled) < count)]
-        before = self.directory.frames(self.number - 1)
-        if not before.exists():
-            return _bare(drawn)
-        frames = regular(read(before))
-        whole = frames[np.flatnonzero(self.broken(frames) == "")]
-        chosen = []
-        for walker in range(count):
-            own = np.flatnonzero(whole.info["walker"] == walker)
-            chosen.append(_bare(whole[own[-1:]] if len(own) else drawn[walker]))
-        return concatenate(chosen)
-
-    def broken(self, frames: Dataset) -> NDArray[np.str_]:
-        """Return for each frame why it is no sensible structure, '' for the others."""
-        start = self.setup.start
-        checker = viability_rules(self.config).prepare(start.numbers[0], start.positions[0])
-        centred = frames.positions - frames.positions.mean(axis=1, keepdims=True)
-        energy = np.nan_to_num(frames.info["energy"], nan=np.inf)
-        values = frames.info["uncertainty"]
-        reasons = checker.check(centred, energy, values, None, np.zeros(centred.shape))
-        return np.array(reasons, dtype=str)
 
     def pool(self, frames: Dataset) -> Dataset:
         """Return the frames that are whole structures.
@@ -211,7 +195,7 @@ class Round:
         CampaignError
             If every frame is broken.
         """
-        reasons = self.broken(frames)
+        reasons = broken(self.config, self.setup, frames)
         whole = frames[np.flatnonzero(reasons == "")]
         if len(whole) == 0:
             raise CampaignError(
@@ -220,17 +204,22 @@ class Round:
             )
         return whole
 
-    def choose_and_label(self, cv: UncertaintyCV, pool: Dataset) -> None:
+    def choose_and_label(self, cv: UncertaintyCV, pool: Dataset) -> int:
         """Choose frames and label them; for those that fail others of the pool are chosen.
+
+        Returns
+        -------
+        int
+            How many labels were added.
 
         Raises
         ------
         CampaignError
             If the oracle failed for all of the first choice.
         """
-        known = self._labelled()
+        known = self.directory.known()
         budget, batch = self.config.budget.labels, self.config.selection.batch_size
-        missing = min(batch, budget - len(known))
+        missing = wanted = min(batch, budget - len(known))
         answers: list[Dataset] = []
         for attempt in range(ATTEMPTS):
             size = min(missing, len(pool))
@@ -245,8 +234,9 @@ class Round:
                 seed=seed_of(self.config, self.number, "select") + attempt,
             )
             picked = pool[chosen].with_info(fingerprint=np.full(size, cv.fingerprint))
-            answers.append(self.setup.oracle.label(picked))
-            missing -= self._check_labels(answers[-1], everything=attempt == 0)
+            answers.append(self._label(picked))
+            everything = attempt == 0
+            missing -= count_good(self.directory, self.number, answers[-1], everything=everything)
             pool = pool[np.setdiff1d(np.arange(len(pool)), chosen)]
         tried = concatenate(answers)
         self.directory.record(
@@ -255,8 +245,24 @@ class Round:
             walker=tried.info["walker"].tolist(),
             step=tried.info["step"].tolist(),
         )
-        self._check_calibration(cv, labelled_part(tried))
-        self._keep(tried)
+        check_calibration(self.directory, self.number, cv, labelled_part(tried))
+        keep_labels(self.config, self.directory, self.number, tried)
+        return wanted - missing
+
+    def begin(self) -> None:
+        """Label the first frames, or take those that are labelled already.
+
+        Raises
+        ------
+        CampaignError
+            If the oracle failed for all of them.
+        """
+        given = labelled_data(self.config)
+        if given is None:
+            self.label(first_frames(self.config, self.setup))
+            return
+        frames = with_columns(given).with_info(label_error=np.full(len(given), "", dtype=str))
+        keep_labels(self.config, self.directory, self.number, frames)
 
     def label(self, frames: Dataset) -> None:
         """Label frames and add them to the run directory; failed ones go to quarantine.
@@ -266,42 +272,17 @@ class Round:
         CampaignError
             If the oracle failed for all of them.
         """
-        answer = self.setup.oracle.label(frames)
-        self._check_labels(answer, everything=True)
-        self._keep(answer)
+        answer = self._label(frames)
+        count_good(self.directory, self.number, answer, everything=True)
+        keep_labels(self.config, self.directory, self.number, answer)
 
-    def _check_calibration(self, cv: UncertaintyCV, labelled: Dataset) -> None:
-        """Warn where the new labels do not fit the calibration of the model that chose them."""
-        found = check_drift(cv, labelled)
-        if found is None:
-            return
-        if found.drifted:
-            warnings.warn(f"round {self.number}: {found.message}", CalibrationWarning, stacklevel=2)
-        self.directory.record("calibration_checked", self.number, **found._asdict())
-
-    def _check_labels(self, answer: Dataset, *, everything: bool) -> int:
-        """Return how many labels are good, refusing an oracle that fails for everything."""
-        errors = answer.info["label_error"]
-        good = int((errors == "").sum())
-        if everything and good == 0:
-            self.directory.add("quarantine", answer.without_labels())
-            raise CampaignError(
-                f"the oracle failed for all {len(answer)} frames of round {self.number} (first: "
-                f"{errors[0]}); correct the oracle and run again to continue"
-            )
-        return good
-
-    def _keep(self, answer: Dataset) -> None:
-        good = labelled_part(answer)
-        failed = answer[np.flatnonzero(answer.info["label_error"] != "")]
-        before = self.directory.labelled()
-        taken = None if before is None else before.info["split"]
-        splits = assign_splits(taken, len(good), self.config, self.number)
-        self.directory.record(
-            "labelled", self.number, frames=len(good), errors=failed.info["label_error"].tolist()
-        )
-        self.directory.add("quarantine", failed.without_labels())
-        self.directory.add("labelled", good.with_info(split=splits))
+    def _label(self, frames: Dataset) -> Dataset:
+        if self.work.runner is None:
+            (done,) = self.work.each([LabelTask(self.setup.oracle, frames)])
+            answer: Dataset = done.result()
+            return answer
+        size = self.config.execution.labels_per_task
+        return label_frames(self.setup.oracle, frames, self.work.runner, size)
 
     def _previous_potential(self) -> AniPotential | None:
         path = self.directory.model(self.number - 1)
@@ -312,16 +293,14 @@ class Round:
             raise CampaignError(f"{path} holds a potential that cannot be trained further")
         return potential
 
-    def _labelled(self) -> Dataset:
-        labelled = self.directory.labelled()
-        if labelled is None:
-            raise CampaignError(f"{self.directory.path} has no labelled frames; begin it again")
-        return labelled
-
 
 def first_frames(config: CampaignConfig, setup: Setup) -> Dataset:
     """Return the frames of round 0, with the columns of later rounds."""
-    frames = displaced_starts(config, setup.start)
+    return with_columns(displaced_starts(config, setup.start))
+
+
+def with_columns(frames: Dataset) -> Dataset:
+    """Return frames of round 0 with the columns that sampled ones have."""
     count = len(frames)
     return frames.with_info(
         round=np.zeros(count, dtype=np.int64),
@@ -334,21 +313,9 @@ def first_frames(config: CampaignConfig, setup: Setup) -> Dataset:
     )
 
 
-def torsion_coverage(setup: Setup, frames: list[Dataset]) -> float | None:
-    """Return the coverage of the torsions by all stored frames, None without torsions."""
-    if not setup.torsions or not frames:
-        return None
-    angles = [dihedrals(regular(part), np.array(setup.torsions)) for part in frames]
-    return coverage(np.concatenate(angles))
-
-
 def kind_of_stop(reason: str) -> str:
     """Return which rule a stop reason comes from, for counting."""
     for words, kind in _STOP_KINDS.items():
         if words in reason:
             return kind
     return "other"
-
-
-def _bare(frames: Dataset) -> Dataset:
-    return Dataset(frames.numbers, frames.positions, frames.cell, frames.pbc)

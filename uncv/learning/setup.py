@@ -7,25 +7,28 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from uncv.analysis import ALANINE_PHI_PSI
-from uncv.config import CampaignConfig, SystemConfig
+from uncv.config import CampaignConfig
 from uncv.config_uncertainty import UncertaintyConfig
 from uncv.data import Dataset
 from uncv.errors import ConfigError
-from uncv.oracles import OpenMMForceField
+from uncv.io import read
+from uncv.learning.system import Engine, Observable, engine_of, load_structure, observable_of
+from uncv.oracles import make_oracle
+from uncv.perturb import Strain, draw
 from uncv.protocols import Oracle
 from uncv.sampling import SampleSettings
+from uncv.sampling_crystal import CrystalSettings
+from uncv.schedule import Ramp, SawTooth, Schedule
 from uncv.stopping import StopRules
-from uncv.structures import alanine_dipeptide
 from uncv.training import TrainSettings
 from uncv.uncertainty import UncertaintyBase, by_name
-from uncv.units import ANGSTROM_IN_NM
 
 if TYPE_CHECKING:
     from openmm.app import Topology
 
-SHIPPED = "alanine_dipeptide"
-_PURPOSES = ("start", "train", "sample", "select", "split", "fold", "warm_up")
+_PURPOSES = ("start", "train", "sample", "select", "split", "fold", "warm_up", "accept")
+PRESSED_STRESS_WEIGHT = 1000.0
+"""Of the loss at constant pressure: an error of 0.16 GPa then counts like one of 0.03 eV/Å."""
 
 
 class Setup(NamedTuple):
@@ -34,100 +37,115 @@ class Setup(NamedTuple):
     Attributes
     ----------
     topology : openmm.app.Topology
-        The molecule.
+        The molecule or crystal.
     start : Dataset
-        Its start structure, one frame.
-    torsions : tuple of tuple of int
-        Torsions whose coverage is followed; may be empty.
+        Its start structures, as a rule one frame.
+    engine : {'openmm', 'ase'}
+        What moves the walkers.
+    observable : Observable
+        What coverage is followed of.
     oracle : Oracle
         Where labels come from.
+    test : Dataset or None
+        Labelled frames that are never trained on.
     """
 
     topology: Topology
     start: Dataset
-    torsions: tuple[tuple[int, int, int, int], ...]
+    engine: Engine
+    observable: Observable
     oracle: Oracle
+    test: Dataset | None = None
+
+    @property
+    def torsions(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Torsions whose coverage is followed; may be empty."""
+        return self.observable.torsions
 
 
-def seed_of(config: CampaignConfig, round_: int, purpose: str) -> int:
-    """Return the seed of one purpose in one round: all randomness of a campaign comes from here."""
-    sequence = np.random.SeedSequence([config.seed, round_, _PURPOSES.index(purpose)])
-    return int(sequence.generate_state(1)[0] >> 1)
+def seed_of(config: CampaignConfig, round_: int, purpose: str, part: int = 0) -> int:
+    """Return the seed of one purpose in one round: all randomness of a campaign comes from here.
+
+    Parts are the tasks that share a purpose: groups of walkers, groups of members.
+    """
+    words = [config.seed, round_, _PURPOSES.index(purpose), *([part] if part else [])]
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
-def make_setup(config: CampaignConfig) -> Setup:
+def make_setup(config: CampaignConfig, labels: Path | None = None) -> Setup:
     """Return the structure and the oracle that a configuration asks for.
 
+    Parameters
+    ----------
+    config : CampaignConfig
+        The campaign.
+    labels : pathlib.Path, optional
+        Where labels are kept for reuse, if the oracle's section wants that.
+
     Raises
     ------
     ConfigError
-        If the structure cannot be read or the force field does not know it.
+        If the structure or the test data cannot be used, or the oracle does not know the
+        structure.
     """
     topology, start = load_structure(config.system)
-    torsions = config.system.torsions
-    if not torsions and config.system.structure == SHIPPED:
-        torsions = ALANINE_PHI_PSI
-    wrong = [t for t in torsions if min(t) < 0 or max(t) >= start.frame_atoms[0]]
-    if wrong:
-        raise ConfigError(
-            f"torsion {wrong[0]} names an atom that is not there: the structure has "
-            f"{start.frame_atoms[0]} atoms, counted from 0"
-        )
-    oracle = OpenMMForceField(
+    return Setup(
         topology,
-        *config.oracle.force_field,
-        max_force=config.oracle.max_force_ev_per_angstrom,
+        start,
+        engine_of(config, start),
+        observable_of(config.system, start),
+        make_oracle(config.oracle, topology, start[:1], labels),
+        _test_data(config),
     )
-    return Setup(topology, start, torsions, oracle)
 
 
-def load_structure(system: SystemConfig) -> tuple[Topology, Dataset]:
-    """Return topology and positions of a shipped structure or a PDB file.
+def _test_data(config: CampaignConfig) -> Dataset | None:
+    path = config.system.test_data
+    if path is None:
+        return None
+    try:
+        data = read(path)
+        data.require("energy", "forces")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"system.test_data cannot be used: {error}") from error
+    return data
+
+
+def labelled_data(config: CampaignConfig) -> Dataset | None:
+    """Return the labelled frames that a campaign begins with, None where it makes its own.
 
     Raises
     ------
     ConfigError
-        If there is no such structure or file, or it is not a PDB file.
+        If the file cannot be used.
     """
-    from openmm import app, unit
-
-    if system.structure == SHIPPED:
-        return alanine_dipeptide()
-    if not Path(system.structure).is_file():
-        raise ConfigError(
-            f"structure {system.structure!r} is neither a file nor {SHIPPED!r}; give a PDB file"
-        )
+    path = config.system.labelled_data
+    if path is None:
+        return None
     try:
-        pdb = app.PDBFile(system.structure)
-    except Exception as error:
-        raise ConfigError(f"{system.structure} cannot be read as PDB: {error}") from error
-    topology = pdb.topology
-    cell = np.zeros((3, 3))
-    if not system.periodic:
-        topology.setPeriodicBoxVectors(None)
-    elif topology.getPeriodicBoxVectors() is None:
-        raise ConfigError(f"{system.structure} has no box (CRYST1) but system.periodic is true")
-    else:
-        cell = np.array(topology.getPeriodicBoxVectors().value_in_unit(unit.nanometer))
-    positions = np.array(pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
-    numbers = np.array([atom.element.atomic_number for atom in topology.atoms()])
-    start = Dataset(numbers, positions[None] / ANGSTROM_IN_NM, cell=cell / ANGSTROM_IN_NM)
-    return topology, start
+        data = read(path)
+        data.require("energy", "forces")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"system.labelled_data cannot be used: {error}") from error
+    return data
 
 
 def displaced_starts(config: CampaignConfig, start: Dataset) -> Dataset:
-    """Return the first structures to label: the start with Gaussian displacements.
+    """Return the first structures to label: the start structures, strained and displaced.
 
     Notes
     -----
     Zaverkin et al. (2024) displace by 0.02 Å alone; here a second, larger amplitude gives the
     first potential some forces to learn from.
     """
-    count = config.budget.initial_labels
-    random = np.random.default_rng(seed_of(config, 0, "start"))
+    count, strain = config.budget.initial_labels, config.budget.initial_strain
+    seed = seed_of(config, 0, "start")
+    random = np.random.default_rng(seed)
     amplitudes = np.resize(config.budget.initial_displacements_angstrom, count)
     noise = random.normal(size=(count, *start.positions.shape[1:])) * amplitudes[:, None, None]
-    frames = start[np.zeros(count, dtype=np.int64)].without_labels()
+    frames = start[np.arange(count) % len(start)].without_labels()
+    if strain is not None:
+        frames = draw(start, count, Strain(strain), seed=seed).without_labels()
     return Dataset(frames.numbers, frames.positions + noise, cell=frames.cell, pbc=frames.pbc)
 
 
@@ -153,11 +171,11 @@ def head_of(given: UncertaintyConfig) -> Literal["", "mean_variance", "evidentia
     return given.kind if given.kind in ("mean_variance", "evidential") else ""
 
 
-def train_settings(config: CampaignConfig, *, warm: bool) -> TrainSettings:
+def train_settings(config: CampaignConfig, members: int, *, warm: bool) -> TrainSettings:
     """Return how a round trains: at length from scratch, shortly from the previous round."""
     given = config.potential
     options: dict[str, Any] = {
-        "members": given.members,
+        "members": members,
         "epochs": given.epochs_warm if warm else given.epochs,
         "batch_size": given.batch_size,
         "learning_rate": given.learning_rate,
@@ -165,24 +183,52 @@ def train_settings(config: CampaignConfig, *, warm: bool) -> TrainSettings:
         "hidden": given.hidden,
         "energy_weight": given.energy_weight,
         "force_weight": given.force_weight,
+        "stress_weight": _stress_weight(config),
         "subset_fraction": given.subset_share,
         "head": head_of(config.uncertainty),
     }
     return TrainSettings(**{key: value for key, value in options.items() if value is not None})
 
 
-def sample_settings(config: CampaignConfig) -> SampleSettings:
-    """Return the dynamics of a round."""
+def _stress_weight(config: CampaignConfig) -> float | None:
+    given = config.potential.stress_weight
+    if given is None and config.sampling.pressure_gpa is not None:
+        return PRESSED_STRESS_WEIGHT
+    return given
+
+
+def dynamics_settings(
+    config: CampaignConfig, engine: Engine, walkers: int
+) -> SampleSettings | CrystalSettings:
+    """Return the dynamics of a group of walkers."""
     given = config.sampling
-    return SampleSettings(
-        temperature=given.temperature_k,
-        timestep=given.timestep_fs,
-        friction=given.friction_per_ps,
-        hydrogen_mass=given.hydrogen_mass_amu,
-        steps=given.steps_per_round,
-        stride=given.stride,
-        walkers=given.walkers,
+    common: dict[str, Any] = {
+        "temperature": _temperature(config),
+        "timestep": given.timestep_fs,
+        "hydrogen_mass": given.hydrogen_mass_amu,
+        "steps": given.steps_per_round,
+        "stride": given.stride,
+        "walkers": walkers,
+    }
+    if engine == "openmm":
+        return SampleSettings(friction=given.friction_per_ps, **common)
+    return CrystalSettings(
+        pressure=given.pressure_gpa,
+        cell=given.cell,
+        thermostat_time=given.thermostat_time_fs,
+        barostat_time=given.barostat_time_fs,
+        stress_strength=config.bias.stress_strength,
+        **common,
     )
+
+
+def _temperature(config: CampaignConfig) -> float | Schedule:
+    given = config.sampling
+    end, steps = given.temperature_end_k, given.temperature_schedule_steps
+    if end is None or steps is None:
+        return given.temperature_k
+    kind = Ramp if given.temperature_schedule == "ramp" else SawTooth
+    return kind(given.temperature_k, end, steps)
 
 
 def stop_rules(config: CampaignConfig) -> StopRules:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
-from uncv.learning.setup import make_uncertainty, seed_of, train_settings
+from uncv.learning.setup import make_uncertainty, seed_of
+from uncv.learning.tasks import TrainTask, shares_of
+from uncv.learning.work import Work, values_of
 from uncv.models import AniPotential
-from uncv.training import train
+from uncv.training import join_members
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Trainer:
         How many there will be.
     report : callable
         Called with the share done of all trainings together.
+    work : Work
+        Does the tasks.
     """
 
     config: CampaignConfig
@@ -36,10 +40,17 @@ class Trainer:
     validation: Dataset
     trainings: int
     report: Callable[[float], None]
+    work: Work = field(default_factory=Work)
     done: int = field(default=0, init=False)
 
     def model(self, frames: Dataset, start: AniPotential | None) -> UncertaintyCV:
-        """Return the model of the round, trained from scratch or on from that of the last."""
+        """Return the model of the round, trained from scratch or on from that of the last.
+
+        Raises
+        ------
+        CampaignError
+            If a training failed.
+        """
         return self._variable(frames, start, "train")
 
     def fold(self, frames: Dataset) -> UncertaintyCV:
@@ -47,19 +58,43 @@ class Trainer:
         return self._variable(frames, None, "fold")
 
     def _variable(self, frames: Dataset, start: AniPotential | None, purpose: str) -> UncertaintyCV:
-        settings = train_settings(self.config, warm=start is not None)
-        potential = train(
-            frames,
-            settings,
-            seed=seed_of(self.config, self.round, purpose),
-            start=start,
-            validation=self.validation if len(self.validation) else None,
-            progress=lambda epoch: self._tell(epoch.epoch / settings.epochs),
-        )
+        tasks = train_tasks(self.config, self.round, frames, self.validation, start, purpose)
+        found = self.work.each(tasks, self._tell)
         self.done += 1
-        given = self.config.uncertainty
-        uncertainty = make_uncertainty(given).fit(potential, frames)
-        return UncertaintyCV(potential, uncertainty, reduce=given.reduce)
+        return fit_variable(self.config, values_of(found, "training"), frames)
 
     def _tell(self, share: float) -> None:
         self.report((self.done + share) / self.trainings)
+
+
+def train_tasks(
+    config: CampaignConfig,
+    round_: int,
+    frames: Dataset,
+    validation: Dataset,
+    start: AniPotential | None,
+    purpose: str = "train",
+) -> list[TrainTask]:
+    """Return the tasks that train an ensemble, each some of its members."""
+    parts = shares_of(config.potential.members, config.execution.training_groups)
+    return [
+        TrainTask(
+            config,
+            seed_of(config, round_, purpose, group),
+            frames,
+            validation,
+            start,
+            first,
+            members,
+        )
+        for group, (first, members) in enumerate(parts)
+    ]
+
+
+def fit_variable(
+    config: CampaignConfig, parts: Sequence[AniPotential], frames: Dataset
+) -> UncertaintyCV:
+    """Return the variable of an ensemble that was trained in parts, fitted to its frames."""
+    given, potential = config.uncertainty, join_members(parts)
+    uncertainty = make_uncertainty(given).fit(potential, frames)
+    return UncertaintyCV(potential, uncertainty, reduce=given.reduce)

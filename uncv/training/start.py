@@ -11,6 +11,7 @@ from uncv.data import Dataset, FloatArray
 from uncv.errors import DataError
 from uncv.models import AniPotential, AniSettings, load_potential
 from uncv.training.heads import with_head
+from uncv.training.members import some_members
 from uncv.training.networks import networks_of, parameters_by_member
 from uncv.training.settings import TrainSettings
 
@@ -51,7 +52,7 @@ def _without_head(
                 f"the potential to continue has {start.members} members but the settings ask for "
                 f"{settings.members}; give both the same number"
             )
-        potential = first_members(start, start.members)
+        potential = some_members(start, 0, start.members)
         potential.species(torch.as_tensor(data.numbers))
         return potential
     if settings.start == "scratch":
@@ -63,18 +64,8 @@ def _without_head(
             f"members is {settings.members} but ani1x has {pretrained.members}; "
             "ask for fewer, or start from scratch"
         )
-    potential = first_members(pretrained, settings.members)
+    potential = some_members(pretrained, 0, settings.members)
     return with_reference_energies(potential, data, interaction_energies(potential, data))
-
-
-def first_members(potential: AniPotential, members: int) -> AniPotential:
-    """Return a potential of its first members alone, with weights of its own."""
-    smaller = AniPotential(replace(potential.settings, members=members)).to(potential.dtype)
-    sources = parameters_by_member(networks_of(potential))
-    with torch.no_grad():
-        for target, source in zip(parameters_by_member(networks_of(smaller)), sources, strict=True):
-            target.copy_(source[:members])
-    return smaller.requires_grad_(False)
 
 
 def interaction_energies(potential: AniPotential, data: Dataset) -> FloatArray:

@@ -1,0 +1,83 @@
+"""The sections of a configuration that say how walkers move, and when they stop."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from uncv.config_section import Positive, PositiveInt, Section
+
+
+class SamplingConfig(Section):
+    """The dynamics of each round."""
+
+    engine: Literal["auto", "openmm", "ase"] = Field(
+        default="auto",
+        description="ase for crystals, one walker after the other, at constant volume or pressure; "
+        "openmm for everything else, all walkers of a group at once",
+    )
+    temperature_k: Positive = 300.0
+    temperature_end_k: Positive | None = Field(
+        default=None, description="where a schedule leads to, from temperature_k"
+    )
+    temperature_schedule: Literal["constant", "ramp", "saw_tooth"] = "constant"
+    temperature_schedule_steps: PositiveInt | None = Field(
+        default=None, description="length of the ramp or of a tooth"
+    )
+    pressure_gpa: float | None = Field(
+        default=None,
+        description="constant pressure, compressing if positive; constant volume without",
+    )
+    cell: Literal["full", "isotropic"] = Field(
+        default="full", description="what pressure changes: lengths and angles, or the size alone"
+    )
+    thermostat_time_fs: Positive = Field(default=100.0, description="of the engine ase")
+    barostat_time_fs: Positive = Field(default=500.0, description="of the engine ase")
+    timestep_fs: Positive = 1.0
+    friction_per_ps: Positive = Field(default=2.0, description="of the engine openmm")
+    hydrogen_mass_amu: Positive | None = 4.0
+    walkers: PositiveInt = 8
+    steps_per_round: PositiveInt = Field(
+        default=1000,
+        description="steps of each walker; restarts of stopped walkers come out of them",
+    )
+    stride: PositiveInt = Field(default=25, description="steps between stored frames")
+    plumed: str | None = Field(
+        default=None,
+        description="PLUMED input that acts in each round anew; the uncertainty is "
+        "EXTRACV NAME=uncertainty",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SamplingConfig:
+        scheduled = self.temperature_schedule != "constant"
+        given = (self.temperature_end_k, self.temperature_schedule_steps)
+        if scheduled != all(v is not None for v in given) or scheduled != any(
+            v is not None for v in given
+        ):
+            raise ValueError(
+                f"temperature_schedule is {self.temperature_schedule} with temperature_end_k "
+                f"{given[0]} and temperature_schedule_steps {given[1]}; give both for a ramp or "
+                "saw_tooth, and only then"
+            )
+        if self.pressure_gpa is not None and self.engine == "openmm":
+            raise ValueError("pressure_gpa is for the engine ase; leave engine out")
+        return self
+
+
+class StopConfig(Section):
+    """Limits past which a walker is stopped and restarted."""
+
+    max_uncertainty: Positive | None = Field(
+        default=None, description="in eV for an energy uncertainty, eV/Å for forces"
+    )
+    max_atomic_uncertainty: Positive | None = None
+    min_distance_factor: Positive | None = Field(
+        default=0.65, description="of the sum of covalent radii"
+    )
+    min_contact_factor: Positive | None = Field(
+        default=1.3, description="the same, of atoms that are not bonded at the start"
+    )
+    max_bond_factor: Positive | None = Field(default=1.5, description="of the length at the start")
+    max_force_ev_per_angstrom: Positive | None = 30.0
