@@ -1,4 +1,4 @@
-"""Journal, whole-file replacement, the lock of a run directory, and executors."""
+"""Journal, whole-file replacement, and the lock of a run directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from uncv.errors import CampaignError, FileFormatError
-from uncv.executors import InProcessExecutor, process_pool
 from uncv.journal import Journal, replace_file, run_lock
 
 
@@ -86,21 +85,3 @@ def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path):
         assert second.returncode == 1
         assert f"is in use by process {os.getpid()}" in second.stderr
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def test_in_process_tasks_run_at_once_and_keep_their_exceptions():
-    with InProcessExecutor() as executor:
-        assert list(executor.map(pow, [2, 3], [3, 2])) == [8, 9]
-        with pytest.raises(ZeroDivisionError):
-            executor.submit(divmod, 1, 0).result()
-
-
-def test_pool_workers_have_their_own_threads():
-    with process_pool(1, threads=1) as pool:
-        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
-        assert pool.submit(os.getpid).result() != os.getpid()
-
-
-def test_pool_sizes_are_checked():
-    with pytest.raises(ValueError, match="both must be at least 1"):
-        process_pool(0)

@@ -65,3 +65,19 @@ class TrainingError(UncvError, RuntimeError):
 
 class CampaignError(UncvError, RuntimeError):
     """An active-learning campaign cannot start, continue or finish."""
+
+
+class ExecutionError(UncvError, RuntimeError):
+    """Tasks cannot be handed to workers: none starts, or the executor is of no use any more."""
+
+
+class WorkerDied(UncvError, RuntimeError):  # noqa: N818 - what happened, as Python's TimeoutError
+    """The worker that did a task is gone; ``shared`` if other tasks may have been the reason."""
+
+    def __init__(self, message: str, *, shared: bool = False) -> None:
+        super().__init__(message)
+        self.shared = shared
+
+
+class WallTimeReached(UncvError, RuntimeError):  # noqa: N818 - not a mistake: the next job goes on
+    """The time that is left does not suffice for another task; what is finished is kept."""
