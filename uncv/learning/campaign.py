@@ -228,7 +228,10 @@ class _Campaign:
         round_.choose_and_label(cv, round_.pool(frames))
 
     def _write_candidates(self) -> None:
-        frames = concatenate(self.directory.stored_frames())
+        stored = self.directory.stored_frames()
+        if not stored:
+            return
+        frames = concatenate(stored)
         whole = np.flatnonzero(broken(self.config, self.setup, frames) == "")
         path = self.directory.path / "candidates.extxyz"
         replace_file(path, lambda part: write(part, frames[whole]))

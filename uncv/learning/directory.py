@@ -168,6 +168,19 @@ def regular(frames: Dataset) -> Dataset:
     return frames[np.flatnonzero(frames.info["stop_reason"] == "")]
 
 
+_DETERMINES = ("execution.walker_groups", "execution.training_groups", "execution.mode")
+
+
+def _may_change(key: str) -> bool:
+    """Return whether a campaign stays the same one where this key has another value.
+
+    Who does the work, and when it is enough, may be decided anew.
+    """
+    section = key.partition(".")[0]
+    free = section in ("execution", "convergence") and key not in _DETERMINES
+    return free or key in ("budget.labels", "system.test_data", "threads")
+
+
 def _same_campaign(before: CampaignConfig, now: CampaignConfig, path: Path) -> None:
     old, new = _flat(before), _flat(now)
     if new["budget.labels"] < old["budget.labels"]:
@@ -175,7 +188,7 @@ def _same_campaign(before: CampaignConfig, now: CampaignConfig, path: Path) -> N
             f"the campaign in {path} has a budget of {old['budget.labels']} labels, the "
             f"configuration asks for {new['budget.labels']}; it can only grow"
         )
-    different = [k for k in old if old[k] != new[k] and k != "budget.labels"]
+    different = [k for k in old if old[k] != new[k] and not _may_change(k)]
     if different:
         raise CampaignError(
             f"the campaign in {path} was begun with another {', '.join(different)}; continue it "

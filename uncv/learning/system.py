@@ -95,6 +95,11 @@ def engine_of(config: CampaignConfig, start: Dataset) -> Engine:
             f"sampling.pressure_gpa is {given.pressure_gpa:g} but the structure is not periodic in "
             "all directions; set system.periodic and give a structure with a cell"
         )
+    if given.engine == "openmm" and crystal and not is_reduced(start.cell[0]):
+        raise ConfigError(
+            f"OpenMM does not take the cell {start.cell[0].round(3).tolist()}; rotate it to a "
+            "triangular one with short vectors, or leave sampling.engine out"
+        )
     if given.engine != "auto":
         return given.engine
     pdb = Path(config.system.structure).suffix.lower() == ".pdb"
@@ -135,10 +140,18 @@ def bare_topology(start: Dataset) -> Topology:
     for number, z in enumerate(start.numbers[0][start.mask[0]]):
         element = app.Element.getByAtomicNumber(int(z))
         topology.addAtom(f"{element.symbol}{number + 1}", element, residue)
-    if start.pbc[0].all():
+    if start.pbc[0].all() and is_reduced(start.cell[0]):
         vectors = [Vec3(*row) for row in start.cell[0] * ANGSTROM_IN_NM]
         topology.setPeriodicBoxVectors(vectors * unit.nanometer)
     return topology
+
+
+def is_reduced(cell: FloatArray) -> bool:
+    """Return whether a cell is as OpenMM wants it: triangular, and as short as can be."""
+    upper = cell[np.triu_indices(3, 1)]
+    (a, _, _), (b1, b2, _), (c1, c2, c3) = np.abs(cell)
+    short = 2 * b1 <= a and 2 * c1 <= a and 2 * c2 <= b2
+    return bool((upper == 0).all() and (np.diag(cell) > 0).all() and short and c3 > 0)
 
 
 def _load_frames(path: Path, *, periodic: bool) -> Dataset:
