@@ -20,7 +20,8 @@ from uncv.journal import Journal, run_lock
 from uncv.learning import CampaignProgress, learn
 from uncv.learning.calibration import assign_splits, calibrate
 from uncv.learning.directory import RunDirectory, regular
-from uncv.learning.rounds import Round, first_frames, kind_of_stop
+from uncv.learning.observed import kind_of_stop
+from uncv.learning.rounds import Round, first_frames
 from uncv.learning.setup import displaced_starts, load_structure, make_setup, seed_of
 from uncv.learning.walkers import broken, next_starts
 from uncv.oracles import FrameOracle

@@ -64,21 +64,33 @@ class RunDirectory:
             If the campaign here has another configuration (a larger label budget is allowed) or a
             format this uncv cannot continue.
         """
-        begun = self.journal.events("begun")
+        begun = self.check(config)
         stored = self.path / "config.yaml"
-        if begun and begun[0]["format"] != FORMAT:
-            raise CampaignError(
-                f"{self.path} has format {begun[0]['format']}, expected {FORMAT}; continue it with "
-                "the version of uncv that began it"
-            )
-        if begun:
-            _same_campaign(load_config(stored), config, self.path)
         text = dump_config(config)
         replace_file(stored, lambda part: part.write_text(text, encoding="utf-8"))
         if begun:
             self.journal.append("continued", labels=self.labelled_count())
         else:
             self.journal.append("begun", format=FORMAT, seed=config.seed)
+
+    def check(self, config: CampaignConfig) -> bool:
+        """Return whether a campaign with this configuration was begun here; nothing is written.
+
+        Raises
+        ------
+        CampaignError
+            As `open`.
+        """
+        begun = self.journal.events("begun")
+        if not begun:
+            return False
+        if begun[0]["format"] != FORMAT:
+            raise CampaignError(
+                f"{self.path} has format {begun[0]['format']}, expected {FORMAT}; continue it with "
+                "the version of uncv that began it"
+            )
+        _same_campaign(load_config(self.path / "config.yaml"), config, self.path)
+        return True
 
     def record(self, event: str, round_: int, **fields: Any) -> None:
         """Write an event of a round, unless it is in the journal already.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,17 @@ import numpy as np
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.evaluation import crystal_errors
+from uncv.sampling_run import SampledRun
+
+_STOP_KINDS = {
+    "not finite": "not finite",
+    "were bonded": "stretched bond",
+    "Å apart": "short contact",
+    "force": "force",
+    "uncertainty": "uncertainty",
+    "cell": "cell",
+    "volume": "cell",
+}
 
 
 def errors_of(cv: UncertaintyCV, parts: dict[str, Dataset | None]) -> dict[str, dict[str, float]]:
@@ -22,13 +34,24 @@ def errors_of(cv: UncertaintyCV, parts: dict[str, Dataset | None]) -> dict[str, 
     }
 
 
-def spread_of(frames: Dataset) -> dict[str, Any]:
-    """Return mean and largest uncertainty of stored frames, for the journal."""
-    values = np.asarray(frames.info["uncertainty"], dtype=np.float64)
+def run_of(run: SampledRun) -> dict[str, Any]:
+    """Return what the journal says of a run: frames, uncertainty, stops."""
+    values = np.asarray(run.frames.info["uncertainty"], dtype=np.float64)
     values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return {"mean_uncertainty": None, "max_uncertainty": None}
     return {
-        "mean_uncertainty": float(values.mean()),
-        "max_uncertainty": float(values.max()),
+        "frames": len(run.frames),
+        "reweightable": run.reweightable,
+        "reason": run.reason,
+        "stops": len(run.stop_reasons),
+        "stop_reasons": dict(Counter(kind_of_stop(reason) for reason in run.stop_reasons)),
+        "mean_uncertainty": float(values.mean()) if len(values) else None,
+        "max_uncertainty": float(values.max()) if len(values) else None,
     }
+
+
+def kind_of_stop(reason: str) -> str:
+    """Return which rule a stop reason comes from, for counting."""
+    for words, kind in _STOP_KINDS.items():
+        if words in reason:
+            return kind
+    return "other"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from uncv.learning.calibration import SPLITS, Calibration, Folds, calibrate, tra
 from uncv.learning.directory import RunDirectory
 from uncv.learning.dynamics import join_runs, join_warm_ups
 from uncv.learning.labels import check_calibration, count_good, keep_labels
-from uncv.learning.observed import errors_of, spread_of
+from uncv.learning.observed import errors_of, run_of
 from uncv.learning.pool import choose_frames
 from uncv.learning.setup import Setup, displaced_starts, labelled_data, seed_of
 from uncv.learning.tasks import SampleTask, WalkerGroup, WarmUpTask
@@ -38,13 +37,6 @@ from uncv.sampling_run import SampledRun
 
 ATTEMPTS = 4
 """How often a round chooses again for labels that failed."""
-_STOP_KINDS = {
-    "not finite": "not finite",
-    "were bonded": "stretched bond",
-    "Å apart": "short contact",
-    "force": "force",
-    "uncertainty": "uncertainty",
-}
 Report = Callable[[str, float], None]
 """Told the stage and how much of it is done (0 to 1); may raise to end the campaign there."""
 
@@ -176,15 +168,10 @@ class Round:
             "sampled",
             self.number,
             seconds=round(seconds, 2),
-            frames=len(frames),
             walker_steps=run.walker_steps + spent * self.config.sampling.walkers,
             bias=repr(bias),
-            reweightable=run.reweightable,
-            reason=run.reason,
-            stops=len(run.stop_reasons),
-            stop_reasons=dict(Counter(kind_of_stop(reason) for reason in run.stop_reasons)),
             coverage=self.setup.observable.coverage(stored),
-            **spread_of(frames),
+            **run_of(run),
         )
 
     def pool(self, frames: Dataset) -> Dataset:
@@ -311,11 +298,3 @@ def with_columns(frames: Dataset) -> Dataset:
         stop_reason=np.full(count, "", dtype=str),
         fingerprint=np.full(count, "", dtype=str),
     )
-
-
-def kind_of_stop(reason: str) -> str:
-    """Return which rule a stop reason comes from, for counting."""
-    for words, kind in _STOP_KINDS.items():
-        if words in reason:
-            return kind
-    return "other"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +174,7 @@ def _load_frames(path: Path, *, periodic: bool) -> Dataset:
 def _from_ase(path: Path) -> Dataset:
     from ase.io import read as read_ase
 
-    images = read_ase(path, index=":")
+    images: list[Any] = list(read_ase(path, index=":"))
     numbers = images[0].numbers
     same = [a for a in images if len(a) == len(numbers) and (a.numbers == numbers).all()]
     if len(same) < len(images):

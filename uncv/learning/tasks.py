@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from uncv.bias import AnyBias, WarmUp
 from uncv.config import CampaignConfig
@@ -88,7 +87,8 @@ class WalkerGroup:
         return seed_of(self.config, self.round, purpose, self.group)
 
 
-class WarmUpTask(NamedTuple):
+@dataclass(frozen=True)
+class WarmUpTask:
     """A group before its run, without a bias."""
 
     group: WalkerGroup
@@ -99,7 +99,8 @@ class WarmUpTask(NamedTuple):
         return self.group.dynamics.warm_up(self.steps)
 
 
-class SampleTask(NamedTuple):
+@dataclass(frozen=True)
+class SampleTask:
     """The run of a group."""
 
     group: WalkerGroup

@@ -90,9 +90,10 @@ def broken(config: CampaignConfig, setup: Setup, frames: Dataset) -> NDArray[np.
     )
     energy = np.nan_to_num(frames.info["energy"], nan=np.inf)
     values = frames.info["uncertainty"]
-    positions, cell = frames.positions, frames.cell
-    if not start.pbc[0].any():
-        positions, cell = positions - positions.mean(axis=1, keepdims=True), None
+    positions = frames.positions
+    cell = frames.cell if start.pbc[0].any() else None
+    if cell is None:
+        positions = positions - positions.mean(axis=1, keepdims=True)
     nothing = np.zeros(positions.shape)
     reasons = checker.check(positions, energy, values, None, nothing, cell=cell)
     return np.array(reasons, dtype=str)
