@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -20,6 +20,7 @@ from uncv.config_oracle import (
     oracle_beside,
 )
 from uncv.config_section import PositiveInt, Section
+from uncv.config_selection import ConvergenceConfig, SelectionConfig
 from uncv.config_system import BudgetConfig, SystemConfig
 from uncv.config_training import CalibrationConfig, PotentialConfig
 from uncv.config_uncertainty import (
@@ -29,13 +30,6 @@ from uncv.config_uncertainty import (
     check_members,
 )
 from uncv.errors import ConfigError
-
-
-class SelectionConfig(Section):
-    """Which frames of a round are labelled."""
-
-    method: Literal["top_u", "farthest_point", "random"] = "farthest_point"
-    batch_size: PositiveInt = 16
 
 
 class CampaignConfig(Section):
@@ -57,6 +51,7 @@ class CampaignConfig(Section):
     stop: StopConfig = StopConfig()
     selection: SelectionConfig = SelectionConfig()
     budget: BudgetConfig = BudgetConfig()
+    convergence: ConvergenceConfig = ConvergenceConfig()
     execution: ExecutionConfig = ExecutionConfig()
     seed: int = 0
     threads: PositiveInt = Field(

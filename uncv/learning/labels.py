@@ -39,16 +39,27 @@ def count_good(directory: RunDirectory, round_: int, answer: Dataset, *, everyth
 
 
 def keep_labels(
-    config: CampaignConfig, directory: RunDirectory, round_: int, answer: Dataset
+    config: CampaignConfig,
+    directory: RunDirectory,
+    round_: int,
+    answer: Dataset,
+    candidates: int = 0,
 ) -> None:
-    """Add the good labels to the labelled frames, each with its split, the others to quarantine."""
+    """Add the good labels to the labelled frames, each with its split, the others to quarantine.
+
+    The journal also keeps how many candidates they were chosen from.
+    """
     good = labelled_part(answer)
     failed = answer[np.flatnonzero(answer.info["label_error"] != "")]
     before = directory.labelled()
     taken = None if before is None else before.info["split"]
     splits = assign_splits(taken, len(good), config, round_)
     directory.record(
-        "labelled", round_, frames=len(good), errors=failed.info["label_error"].tolist()
+        "labelled",
+        round_,
+        frames=len(good),
+        errors=failed.info["label_error"].tolist(),
+        candidates=candidates,
     )
     directory.add("quarantine", failed.without_labels())
     directory.add("labelled", good.with_info(split=splits))

@@ -25,7 +25,7 @@ from uncv.learning.ending import reason_to_end
 from uncv.learning.labels import check_calibration, keep_labels
 from uncv.learning.overlapping_training import OverlappingTraining, Together
 from uncv.learning.overlapping_walkers import OverlappingWalkers
-from uncv.learning.pool import choose_frames
+from uncv.learning.pool import candidates, choose_frames
 from uncv.learning.setup import Setup, seed_of
 from uncv.oracles import labelled_part
 
@@ -74,6 +74,8 @@ class Overlapping:
         self._walkers = OverlappingWalkers(config, setup, directory)
         self._labelling: Together | None = None
         self._chosen: list[Dataset] = []
+        self._offered = 0
+        self._refused = (0, 0)
 
     def run(self) -> None:
         """Go on until there is a reason to end.
@@ -101,7 +103,10 @@ class Overlapping:
 
     def _settle(self, job: _Job, outcome: Any) -> None:
         if job.kind == "segment":
-            self._walkers.take(job.place, outcome, self._training.number)
+            cv = self._training.cv
+            calibrated = cv is not None and cv.calibrator is not None
+            number = self._training.number
+            self._walkers.take(job.place, outcome, number, calibrated=calibrated)
         elif job.kind == "label":
             self._take_labels(job.place, outcome)
         elif self._training.take(job.place, outcome):
@@ -119,25 +124,49 @@ class Overlapping:
         cv, waiting = self._training.cv, self._walkers.waiting
         if cv is None or self._labelling is not None or len(waiting) == 0:
             return
+        if self._refused == (self._training.number, len(waiting)):
+            return
         known, number = self.directory.known(), self.directory.next_round()
+        held_out = known[np.flatnonzero(known.info["split"] != "train")]
+        pool = candidates(self.config, self.setup, cv, waiting, held_out, number)
+        self._offered = len(pool)
+        if self._offered == 0:
+            self._refuse(number)
+            return
         missing = self.config.budget.labels - len(known)
-        size = min(self.config.selection.batch_size, missing, len(waiting))
+        size = min(self.config.selection.batch_size, missing, len(pool))
         chosen = choose_frames(
             cv,
-            waiting,
+            pool,
             known,
             size,
-            self.config.selection.method,
+            self.config.selection,
             seed=seed_of(self.config, number, "select"),
         )
-        picked = waiting[chosen].with_info(
+        picked = pool[chosen].with_info(
             fingerprint=np.full(size, cv.fingerprint), round=np.full(size, number)
         )
-        self._walkers.waiting = waiting[np.setdiff1d(np.arange(len(waiting)), chosen)]
+        self._walkers.forget(picked)
         tasks = label_tasks(self.setup.oracle, picked, self.config.execution.labels_per_task)
         self._chosen = [task.frames for task in tasks]
         self._labelling = Together([None] * len(tasks))
         self._submit("label", dict(enumerate(tasks)))
+
+    def _refuse(self, number: int) -> None:
+        """Note that none of the frames that wait is a candidate, until there are others.
+
+        Raises
+        ------
+        CampaignError
+            If there will be no others.
+        """
+        self._refused = (self._training.number, len(self._walkers.waiting))
+        self.directory.record("no_candidate", number)
+        if self._walkers.full and not reason_to_end(self.config, self.directory):
+            raise CampaignError(
+                f"none of {len(self._walkers.waiting)} sampled frames is a candidate; widen the "
+                "window or the acceptance of selection, or let convergence end the campaign"
+            )
 
     def _take_labels(self, place: int, outcome: Any) -> None:
         frames = self._chosen[place]
@@ -164,4 +193,4 @@ class Overlapping:
             )
         if self._training.cv is not None:
             check_calibration(self.directory, number, self._training.cv, good)
-        keep_labels(self.config, self.directory, number, tried)
+        keep_labels(self.config, self.directory, number, tried, self._offered)

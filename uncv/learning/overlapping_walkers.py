@@ -16,6 +16,7 @@ from uncv.io import write
 from uncv.journal import replace_file
 from uncv.learning.bias import choose_bias, warm_up_steps
 from uncv.learning.directory import RunDirectory
+from uncv.learning.ending import seen_by_rules
 from uncv.learning.observed import run_of
 from uncv.learning.setup import Setup
 from uncv.learning.tasks import WalkerGroup
@@ -75,9 +76,14 @@ class OverlappingWalkers:
             if directory.frames(e["round"]).exists()
         }
 
+    @property
+    def full(self) -> bool:
+        """Whether so many frames wait that sampling pauses."""
+        return len(self.waiting) > WAITING_BATCHES * self.config.selection.batch_size
+
     def segments(self, model: int) -> dict[int, Segment]:
         """Return a new segment for each group that is idle, by its number."""
-        if len(self.waiting) > WAITING_BATCHES * self.config.selection.batch_size:
+        if self.full:
             return {}
         count = min(self.config.execution.walker_groups, self.config.sampling.walkers)
         busy = {group.group for group in self._running.values()}
@@ -90,8 +96,8 @@ class OverlappingWalkers:
             made[self._number] = Segment(groups[group])
         return made
 
-    def take(self, number: int, outcome: Any, model: int) -> None:
-        """Take the result of a segment.
+    def take(self, number: int, outcome: Any, model: int, *, calibrated: bool) -> None:
+        """Take the result of a segment, whose model may have been ``calibrated``.
 
         Raises
         ------
@@ -112,12 +118,20 @@ class OverlappingWalkers:
             group=group.group,
             walker_steps=run.walker_steps + spent * len(group.starts),
             bias=bias,
+            calibrated=calibrated,
             coverage=self.setup.observable.coverage(stored),
             **run_of(run),
+            **seen_by_rules(self.config, self.setup, frames),
         )
         replace_file(self.directory.frames(number), lambda part: write(part, frames))
         self._last[group.group] = number
         self.waiting = concatenate([self.waiting, self._whole(frames)])
+
+    def forget(self, frames: Dataset) -> None:
+        """Take frames out of the pool."""
+        gone = set(keys_of(frames))
+        kept = [n for n, key in enumerate(keys_of(self.waiting)) if key not in gone]
+        self.waiting = self.waiting[kept]
 
     def _lose(self, number: int, group: int, reason: str) -> None:
         self._failures[group] += 1

@@ -1,13 +1,27 @@
-"""Choosing frames of a pool by the features and the uncertainty of a collective variable."""
+"""Which frames of a pool are candidates, and which of them are labelled."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uncv.acceptance import make_acceptance
+from uncv.acceptance_spread import committee_spread
+from uncv.anharmonicity import HarmonicModel, finite_displacements, read_harmonic
+from uncv.ase import UncertaintyCalculator
+from uncv.config import CampaignConfig
+from uncv.config_selection import AcceptanceConfig, SelectionConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
+from uncv.errors import CampaignError
+from uncv.features_frames import frame_features
+from uncv.learning.setup import Setup, seed_of
+from uncv.schedule import as_schedule
 from uncv.selection import Method, select
+
+FloatArray = NDArray[np.float64]
+RELAXED_EV_PER_ANGSTROM = 0.02
+RELAXATION_STEPS = 500
 
 
 def choose_frames(
@@ -15,22 +29,151 @@ def choose_frames(
     pool: Dataset,
     labelled: Dataset | None,
     size: int,
-    method: Method,
+    given: SelectionConfig | Method,
     *,
     seed: int,
 ) -> NDArray[np.int64]:
     """Return which frames of a pool to label, by the features and uncertainty of a variable.
 
     Uncertainties are taken from the pool's column if it has one, as stored while sampling.
+
+    Parameters
+    ----------
+    cv : UncertaintyCV
+        Gives features and uncertainties.
+    pool, labelled : Dataset
+        Candidates, and what is labelled already if anything is.
+    size : int
+        How many to choose.
+    given : SelectionConfig or str
+        The section, or the method with the section's defaults.
+    seed : int
+        Of what is drawn.
     """
+    how = given if isinstance(given, SelectionConfig) else SelectionConfig(method=given)
     scores = pool.info.get("uncertainty")
-    if scores is None and method == "top_u":
+    if scores is None and how.method in ("top_u", "threshold"):
         scores = cv.predict(pool).uncertainty
-    known = None if labelled is None else frame_features(cv, labelled)
-    return select(frame_features(cv, pool), known, size, method, scores=scores, seed=seed)
+    known = None if labelled is None else _features(cv, labelled, how)
+    return select(
+        _features(cv, pool, how),
+        known,
+        size,
+        how.method,
+        scores=scores,
+        window=how.window,
+        seed=seed,
+    )
 
 
-def frame_features(cv: UncertaintyCV, frames: Dataset) -> NDArray[np.float64]:
-    """Return the mean over atoms of the potential's features (F, D)."""
-    features = cv.potential.evaluate(frames).features
-    return features.sum(axis=1) / frames.frame_atoms[:, None]
+def candidates(
+    config: CampaignConfig,
+    setup: Setup,
+    cv: UncertaintyCV,
+    pool: Dataset,
+    held_out: Dataset,
+    round_: int,
+) -> Dataset:
+    """Return the frames of a pool that are worth a label: accepted, and inside the window.
+
+    Parameters
+    ----------
+    config, setup : CampaignConfig, Setup
+        The campaign.
+    cv : UncertaintyCV
+        The variable that the frames were sampled with.
+    pool : Dataset
+        Whole structures.
+    held_out : Dataset
+        Labelled frames that were not trained on, whose spread of uncertainty and energy the
+        acceptance is relative to; the test data of the campaign are taken in their place.
+    round_ : int
+        For the seed.
+
+    Raises
+    ------
+    CampaignError
+        If the acceptance cannot be judged by these frames.
+    """
+    given = config.selection
+    if given.window is not None:
+        low, high = given.window
+        values = pool.info["uncertainty"]
+        pool = pool[np.flatnonzero((values >= low) & (values <= high))]
+    if given.acceptance.kind == "none" or len(pool) == 0:
+        return pool
+    harmonic = _harmonic(given.acceptance, setup, cv)
+    reference = held_out if setup.test is None else setup.test
+    try:
+        acceptance = make_acceptance(
+            given.acceptance,
+            _quantity(given.acceptance, cv, reference, harmonic),
+            _energy(cv, reference),
+            as_schedule(config.sampling.temperature_k).at(0),
+        )
+    except ValueError as error:
+        raise CampaignError(
+            f"frames cannot be accepted by {given.acceptance.kind}: {error}; hold more frames out "
+            "(potential.validation_share, calibration.held_out_share) or give system.test_data"
+        ) from error
+    if acceptance is None:
+        return pool
+    values = _quantity(given.acceptance, cv, pool, harmonic)
+    taken = acceptance.accept(values, _energy(cv, pool), seed_of(config, round_, "accept"))
+    return pool[np.flatnonzero(taken)]
+
+
+def relaxed(cv: UncertaintyCV, start: Dataset) -> Dataset:
+    """Return one structure with its atoms relaxed on a potential, its cell as it is.
+
+    Raises
+    ------
+    CampaignError
+        If they do not come to rest.
+    """
+    from ase import Atoms
+    from ase.optimize import BFGS
+
+    atoms = Atoms(
+        start.numbers[0], start.positions[0], cell=start.cell[0], pbc=start.pbc[0].tolist()
+    )
+    atoms.calc = UncertaintyCalculator(cv)
+    optimiser = BFGS(atoms, logfile=None)
+    if not optimiser.run(fmax=RELAXED_EV_PER_ANGSTROM, steps=RELAXATION_STEPS):
+        raise CampaignError(
+            f"the start structure does not come to rest on the potential within {RELAXATION_STEPS} "
+            "steps; give selection.acceptance.force_constants or more first labels"
+        )
+    return Dataset(start.numbers[:1], atoms.positions[None], cell=start.cell[:1], pbc=start.pbc[:1])
+
+
+def _harmonic(given: AcceptanceConfig, setup: Setup, cv: UncertaintyCV) -> HarmonicModel | None:
+    if given.quantity != "anharmonicity":
+        return None
+    if given.force_constants is not None:
+        return read_harmonic(given.force_constants, setup.start[:1])
+    rest = relaxed(cv, setup.start)
+    return finite_displacements(rest, lambda frames: cv.potential.evaluate(frames).forces)
+
+
+def _quantity(
+    given: AcceptanceConfig, cv: UncertaintyCV, frames: Dataset, harmonic: HarmonicModel | None
+) -> FloatArray:
+    if given.quantity == "uncertainty":
+        return cv.predict(frames).uncertainty
+    return committee_spread(cv.potential, frames, given.quantity, harmonic)
+
+
+def _energy(cv: UncertaintyCV, frames: Dataset) -> FloatArray:
+    energies: FloatArray = cv.potential.evaluate(frames).energies.mean(axis=0)
+    return energies
+
+
+def _features(cv: UncertaintyCV, frames: Dataset, given: SelectionConfig) -> FloatArray:
+    return frame_features(
+        cv.potential,
+        frames,
+        given.features,
+        member=given.member,
+        projection_dim=given.projection_dim,
+    )

@@ -23,9 +23,10 @@ from uncv.learning.bias import choose_bias, warm_up_steps
 from uncv.learning.calibration import SPLITS, Calibration, Folds, calibrate, trains_folds
 from uncv.learning.directory import RunDirectory
 from uncv.learning.dynamics import join_runs, join_warm_ups
+from uncv.learning.ending import seen_by_rules
 from uncv.learning.labels import check_calibration, count_good, keep_labels
 from uncv.learning.observed import errors_of, run_of
-from uncv.learning.pool import choose_frames
+from uncv.learning.pool import candidates, choose_frames
 from uncv.learning.setup import Setup, displaced_starts, labelled_data, seed_of
 from uncv.learning.tasks import SampleTask, WalkerGroup, WarmUpTask
 from uncv.learning.trainer import Trainer
@@ -80,6 +81,10 @@ class Round:
         path = self.directory.model(self.number)
         if path.exists():
             return UncertaintyCV.load(path)
+        if self._nothing_new():
+            return self.directory.save_model(
+                path, UncertaintyCV.load(self.directory.model(self.number - 1))
+            )
         begun = time.monotonic()
         labelled = self.directory.known()
         parts = {s: labelled[np.flatnonzero(labelled.info["split"] == s)] for s in SPLITS}
@@ -97,6 +102,12 @@ class Round:
             errors=errors_of(cv, judged),
         )
         return self.directory.save_model(path, cv.calibrated(calibrator))
+
+    def _nothing_new(self) -> bool:
+        """Return whether the round before found no candidate, so that its model is still right."""
+        idle = self.directory.journal.events("no_candidate")
+        before = any(event["round"] == self.number - 1 for event in idle)
+        return before and self.directory.model(self.number - 1).exists()
 
     def _train(self, labelled: Dataset, parts: dict[str, Dataset]) -> Trained:
         given, held_out = self.config.calibration, parts["calibration"]
@@ -171,7 +182,9 @@ class Round:
             walker_steps=run.walker_steps + spent * self.config.sampling.walkers,
             bias=repr(bias),
             coverage=self.setup.observable.coverage(stored),
+            calibrated=UncertaintyCV.load(self.directory.model(self.number)).calibrator is not None,
             **run_of(run),
+            **seen_by_rules(self.config, self.setup, frames),
         )
 
     def pool(self, frames: Dataset) -> Dataset:
@@ -205,6 +218,12 @@ class Round:
             If the oracle failed for all of the first choice.
         """
         known = self.directory.known()
+        held_out = known[np.flatnonzero(known.info["split"] != "train")]
+        pool = candidates(self.config, self.setup, cv, pool, held_out, self.number)
+        offered = len(pool)
+        if offered == 0:
+            self.directory.record("no_candidate", self.number)
+            return 0
         budget, batch = self.config.budget.labels, self.config.selection.batch_size
         missing = wanted = min(batch, budget - len(known))
         answers: list[Dataset] = []
@@ -217,7 +236,7 @@ class Round:
                 pool,
                 concatenate([known, *answers]),
                 size,
-                self.config.selection.method,
+                self.config.selection,
                 seed=seed_of(self.config, self.number, "select") + attempt,
             )
             picked = pool[chosen].with_info(fingerprint=np.full(size, cv.fingerprint))
@@ -233,7 +252,7 @@ class Round:
             step=tried.info["step"].tolist(),
         )
         check_calibration(self.directory, self.number, cv, labelled_part(tried))
-        keep_labels(self.config, self.directory, self.number, tried)
+        keep_labels(self.config, self.directory, self.number, tried, offered)
         return wanted - missing
 
     def begin(self) -> None:

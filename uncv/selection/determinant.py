@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from uncv.selection.base import SAME, FloatArray, IntArray, Pool, blocks
 from uncv.selection.distances import CentredPool, nearest, squares
 from uncv.selection.greedy import FallingScores, Part
+from uncv.thread_limit import ThreadLimit
 
 SIGMA = 0.01
 """Noise, relative to features of mean square 1."""
@@ -86,8 +87,9 @@ def columns_of(train: FloatArray, noise2: float) -> FloatArray:
     """Return W (D, min(T, D)) of training features (T, D): 1 − W Wᵀ = σ² (ΦᵀΦ + σ²)⁻¹."""
     if len(train) == 0:
         return np.zeros((train.shape[1], 0))
-    triangle = np.linalg.qr(train, mode="r")
-    _, lengths, axes = np.linalg.svd(triangle, full_matrices=False)
+    with ThreadLimit(1):  # a decomposition waits for its threads thousands of times
+        triangle = np.linalg.qr(train, mode="r")
+        _, lengths, axes = np.linalg.svd(triangle, full_matrices=False)
     share = lengths**2 / np.maximum(lengths**2 + noise2, np.finfo(float).tiny)
     return axes.T * np.sqrt(share)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from uncv.selection.base import FloatArray, IntArray
 from uncv.selection.distances import CentredPool, squares
+from uncv.thread_limit import ThreadLimit
 
 AXES = 32
 SAMPLE = 512
@@ -54,8 +55,9 @@ def _main_part(space: CentredPool) -> NDArray[np.float32]:
     """Return Qᵀx and r of every frame (P, K + 1)."""
     features = space.features
     sample = features[:: max(1, len(features) // SAMPLE)]
-    _, vectors = np.linalg.eigh(sample @ sample.T)
-    axes, _ = np.linalg.qr(sample.T @ vectors[:, -AXES:])
+    with ThreadLimit(1):  # a decomposition waits for its threads thousands of times
+        _, vectors = np.linalg.eigh(sample @ sample.T)
+        axes, _ = np.linalg.qr(sample.T @ vectors[:, -AXES:])
     along = features @ axes
     rest = np.sqrt(np.maximum(space.square - squares(along), 0.0))
     return np.column_stack([along, rest]).astype(np.float32)
