@@ -22,7 +22,7 @@ from uncv.executors import Failed, TaskRunner
 from uncv.labelling import label_tasks, lost_labels
 from uncv.learning.directory import RunDirectory
 from uncv.learning.ending import reason_to_end
-from uncv.learning.labels import check_calibration, keep_labels
+from uncv.learning.labels import check_calibration, count_good, keep_labels
 from uncv.learning.overlapping_training import OverlappingTraining, Together
 from uncv.learning.overlapping_walkers import OverlappingWalkers
 from uncv.learning.pool import candidates, choose_frames
@@ -186,11 +186,10 @@ class Overlapping:
             step=tried.info["step"].tolist(),
         )
         if len(good) == 0:
+            count_good(self.directory, number, tried, everything=True)
             self.directory.add("quarantine", tried.without_labels())
-            raise CampaignError(
-                f"the oracle failed for all {len(tried)} frames of batch {number} (first: "
-                f"{tried.info['label_error'][0]}); correct the oracle and run again to continue"
-            )
+            self.directory.record("no_candidate", number, failed=len(tried))
+            return
         if self._training.cv is not None:
             check_calibration(self.directory, number, self._training.cv, good)
         keep_labels(self.config, self.directory, number, tried, self._offered)

@@ -251,9 +251,24 @@ class Round:
             walker=tried.info["walker"].tolist(),
             step=tried.info["step"].tolist(),
         )
+        if missing == wanted:
+            self._keep_none(tried)
+            return 0
         check_calibration(self.directory, self.number, cv, labelled_part(tried))
         keep_labels(self.config, self.directory, self.number, tried, offered)
         return wanted - missing
+
+    def _keep_none(self, tried: Dataset) -> None:
+        """Set apart a round of which every label failed.
+
+        Raises
+        ------
+        CampaignError
+            If there were so many that the oracle must be to blame.
+        """
+        count_good(self.directory, self.number, tried, everything=True)
+        self.directory.add("quarantine", tried.without_labels())
+        self.directory.record("no_candidate", self.number, failed=len(tried))
 
     def begin(self) -> None:
         """Label the first frames, or take those that are labelled already.
