@@ -24,11 +24,11 @@ class BiasConfig(Section):
     kind: Literal["none", "linear", "udd", "tanh", "adaptive"] = Field(
         default="udd", description="udd and tanh saturate; adaptive has no potential"
     )
-    strength: Positive | None = Field(
+    strength: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
         description="linear: energy per uncertainty (0.25); otherwise the size of the bias force "
         "relative to the physical one, for udd and tanh its mean in the warm-up (0.36), for "
-        "adaptive that of both norms (0.25)",
+        "adaptive that of both norms (0.25; 0 for a bias stress alone)",
     )
     depth_ev: Positive | None = Field(
         default=None, description="A of udd and depth of tanh; instead of a strength"
@@ -82,6 +82,8 @@ class BiasConfig(Section):
             raise ValueError(f"a ceiling needs one of {', '.join(DRIVES)}; found kind {self.kind}")
         if self.cap_ev_per_angstrom is not None and self.kind not in DRIVES:
             raise ValueError(f"a cap needs one of {', '.join(DRIVES)}; found kind {self.kind}")
+        if self.strength == 0 and self.kind != "adaptive":
+            raise ValueError("strength is 0: give kind none for no bias")
         if self.stress_strength is not None and self.kind != "adaptive":
             raise ValueError(f"stress_strength is for the kind adaptive; found kind {self.kind}")
         if (self.schedule == "constant") != (self.schedule_steps is None):

@@ -82,7 +82,8 @@ class CellLimits(NamedTuple):
 class CrystalLangevin(LangevinBAOAB):
     """ASE's Langevin integrator (BAOAB; Langevin–Hoover for the cell), one evaluation a step.
 
-    The cell changes by symmetric strains, so that it does not turn.
+    The cell does not turn: its deformation since the start stays a pure stretch, as cell, atoms and
+    momenta are turned back together before each evaluation.
 
     Parameters
     ----------
@@ -105,8 +106,7 @@ class CrystalLangevin(LangevinBAOAB):
     -----
     Quigley and Probert, J. Chem. Phys. 120, 11432 (2004). The mass of the barostat is
     W = 9 V K (τ/2π)² for the size alone and a third of that for each component of the strain, so
-    that K = 10 GPa gives the period τ. ASE 3.29 adds the trace of the barostat's momentum to all
-    elements of the friction matrix; here it is added to the diagonal, as in their equation 5b.
+    that K = 10 GPa gives the period τ.
     """
 
     def __init__(
@@ -117,6 +117,8 @@ class CrystalLangevin(LangevinBAOAB):
         limits: CellLimits | None = None,
     ) -> None:
         self._limits = limits
+        self._moving_shape = settings.pressure is not None and not settings.isotropic
+        self._first_cell = atoms.cell.array.copy()
         pressure: dict[str, float | bool] = {}
         if settings.pressure is not None:
             period = settings.barostat_time * units.fs
@@ -144,16 +146,21 @@ class CrystalLangevin(LangevinBAOAB):
         reason = "" if self._limits is None else self._limits.reason(cell)
         if reason:
             raise CellError(reason)
+        if self._moving_shape:
+            self._turn_back()
         super()._update_accel()
+
+    def _turn_back(self) -> None:
+        """Undo the rotation that strains along changing axes add up to."""
+        left, _, right = np.linalg.svd(np.linalg.solve(self._first_cell, self.atoms.cell.array))
+        back = (left @ right).T
+        self.atoms.set_cell(self.atoms.cell.array @ back)
+        self.atoms.positions = self.atoms.positions @ back
+        self.atoms.set_momenta(self.atoms.get_momenta() @ back)
+        self.p_eps = back.T @ self.p_eps @ back if np.ndim(self.p_eps) else self.p_eps
 
     def _barostat_BAOAB_A(self) -> None:  # noqa: N802  named by ASE
         strain = 0.5 * self.dt * np.abs(self.p_eps).max() / self.barostat_mass
         if not strain < LARGEST_STRAIN:
             raise CellError(f"the cell changes by a strain of {strain:.2g} in half a step")
         super()._barostat_BAOAB_A()
-
-    def _barostat_BAOAB_OU_gamma_mod(self) -> FloatArray | float:  # noqa: N802  named by ASE
-        if self.hydrostatic:
-            return super()._barostat_BAOAB_OU_gamma_mod()
-        trace = np.trace(self.p_eps) / self.Ndof
-        return (self.p_eps + trace * np.eye(3)) / self.barostat_mass

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from parsl.jobs.errors import TooManyJobFailuresError
 from parsl.providers import LocalProvider
 
 from uncv.errors import ExecutionError, WorkerDied
-from uncv.executors.task import begin_worker
+from uncv.executors.pool import WorkerPool
 from uncv.executors.threads import thread_variables
 
 _INTERCHANGE = [sys.executable, "-m", "uncv.executors.parsl_interchange"]
@@ -52,8 +52,8 @@ def local_config(run_dir: str | Path, workers: int, threads: int = 1) -> Config:
         address="127.0.0.1",
         max_workers_per_node=workers,
         cores_per_worker=1e-6,  # as many workers as asked for, whatever the number of cores
-        heartbeat_period=1,  # a dead worker is noticed after this many seconds
-        heartbeat_threshold=15,
+        heartbeat_period=1,
+        heartbeat_threshold=10,
         encrypted=True,
         provider=LocalProvider(
             init_blocks=1, min_blocks=1, max_blocks=1, worker_init="\n".join(lines)
@@ -102,7 +102,7 @@ class ParslExecutor(Executor):
         kernel = self._started()
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
-        inner = ParslPoolExecutor(dfk=kernel).submit(_do_pickled, task, self.threads)
+        inner = ParslPoolExecutor(dfk=kernel).submit(_supervise, task, self.threads)
         inner.add_done_callback(partial(self._pass_on, kernel, outer))
         return outer
 
@@ -156,15 +156,13 @@ class ParslExecutor(Executor):
         error = inner.exception()
         if isinstance(error, (BadStateException, TooManyJobFailuresError)):
             outer.set_exception(self._give_up(kernel, error))
-        elif isinstance(error, WorkerLost):
-            outer.set_exception(WorkerDied(str(error)))
-        elif isinstance(error, ManagerLost):
+        elif isinstance(error, (ManagerLost, WorkerLost)):
             outer.set_exception(WorkerDied(str(error), shared=True))
         elif error is not None:
             outer.set_exception(error)
         else:
             self._worked = True
-            outer.set_result(inner.result())
+            _read(outer, inner.result())
 
     def _give_up(self, kernel: DataFlowKernel, error: Exception) -> Exception:
         """Let the next task start Parsl anew: this one has no blocks left.
@@ -182,7 +180,38 @@ class ParslExecutor(Executor):
         )
 
 
-def _do_pickled(task: bytes, threads: int) -> Any:
-    """Begin a worker of Parsl before anything is loaded that counts threads; then do the task."""
-    begin_worker(threads)
-    return pickle.loads(task)()  # noqa: S301 - made by submit, sent over an encrypted channel
+def _supervise(task: bytes, threads: int) -> bytes:
+    """Do a task in a process below Parsl's worker, and return what came of it as a pickle.
+
+    Parsl's workers share locks, which one that is killed takes along, and Parsl waits for ever
+    after an answer that it cannot read. So no task is done in them, and all they see are bytes.
+    """
+    try:
+        return _below(threads).submit(_do_pickled, task).result()
+    except Exception as error:  # noqa: BLE001 - goes to the caller
+        return pickle.dumps((None, error))
+
+
+@cache
+def _below(threads: int) -> WorkerPool:
+    return WorkerPool(1, threads)
+
+
+def _do_pickled(task: bytes) -> bytes:
+    answer: tuple[Any, Exception | None]
+    try:
+        answer = (pickle.loads(task)(), None)  # noqa: S301 - made by submit, sent encrypted
+    except Exception as error:  # noqa: BLE001 - goes to the caller
+        answer = (None, error)
+    return pickle.dumps(answer)
+
+
+def _read(future: Future[Any], answer: bytes) -> None:
+    try:
+        value, error = pickle.loads(answer)  # noqa: S301 - made by a worker of ours
+    except Exception as unread:  # noqa: BLE001 - classes may do anything when they are read
+        error = RuntimeError(f"what the worker sent cannot be read ({unread})")
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)

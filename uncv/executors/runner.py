@@ -259,10 +259,7 @@ class TaskRunner:
             try:
                 future = self._executor.submit(do_task, task.call, self.settings.task_timeout_s)
             except BrokenExecutor as error:
-                raise ExecutionError(
-                    f"the executor takes no task any more ({error}); open one by open_executor, "
-                    "which replaces workers that die"
-                ) from error
+                raise _useless(error) from error
             self._running[future] = task
 
     def _full(self) -> bool:
@@ -282,6 +279,8 @@ class TaskRunner:
         error = future.exception()
         if error is None:
             self._finish(task, Done(future.result()))
+        elif isinstance(error, BrokenExecutor):
+            raise _useless(error) from error
         elif isinstance(error, ExecutionError) or not isinstance(error, Exception):
             raise error
         elif isinstance(error, WorkerDied) and error.shared and not task.alone:
@@ -309,3 +308,10 @@ class TaskRunner:
 def _words(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, WorkerDied) else f"{type(error).__name__}: {text}"
+
+
+def _useless(error: BrokenExecutor) -> ExecutionError:
+    return ExecutionError(
+        f"the executor is of no use any more ({error}); open one by open_executor, which replaces "
+        "workers that die"
+    )

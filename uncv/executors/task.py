@@ -65,14 +65,17 @@ def do_task(task: Callable[[], T], limit_s: float | None) -> T:
     except Exception as error:
         if _travels(error):
             raise
-        raise RuntimeError(f"{type(error).__name__}: {error}") from None
+        told = f"{type(error).__name__}: {error}"
     finally:
         if limit_s is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
+    raise RuntimeError(told)  # here, so that it does not take the other one along as its context
 
 
 def _travels(error: Exception) -> bool:
-    """Whether an exception survives the way to another process; some classes do not."""
+    """Whether an exception survives the way to another process, if there is one to go."""
+    if multiprocessing.parent_process() is None:
+        return True
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the same line
     except Exception:  # noqa: BLE001 - whatever goes wrong, it cannot be sent

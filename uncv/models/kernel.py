@@ -49,6 +49,12 @@ class _Packed(NamedTuple):
     width: int
     dtype: torch.dtype
     kept: tuple[Tensor, ...]
+    pointers: list[int]
+
+    def holds(self, aev: Aev) -> bool:
+        """Whether the pointers still lead there: sending a module to a process moves tensors."""
+        here = [value.data_ptr() for value in self.kept]
+        return self.dtype is aev.radial_shifts.dtype and self.pointers == here
 
 
 class _Library(NamedTuple):
@@ -211,7 +217,7 @@ def _check_shape(name: str, given: Tensor, shape: tuple[int, ...], like: Tensor)
 
 def _pack(aev: Aev) -> _Packed:
     packed = _packed.get(aev)
-    if packed is None or packed.dtype is not aev.radial_shifts.dtype:
+    if packed is None or not packed.holds(aev):
         packed = _packed[aev] = _fresh(aev)
     return packed
 
@@ -222,6 +228,7 @@ def _fresh(aev: Aev) -> _Packed:
         *(value.detach().to("cpu", torch.float64).contiguous() for value in shifts),
         aev.species_pair.cpu().contiguous(),
     )
+    pointers = [value.data_ptr() for value in kept]
     constants = _Constants(
         aev.species,
         *(len(value) for value in kept[:3]),
@@ -230,9 +237,9 @@ def _fresh(aev: Aev) -> _Packed:
         aev.radial_eta,
         aev.angular_eta,
         aev.zeta,
-        *(value.data_ptr() for value in kept),
+        *pointers,
     )
-    return _Packed(byref(constants), aev.width, aev.radial_shifts.dtype, kept)
+    return _Packed(byref(constants), aev.width, aev.radial_shifts.dtype, kept, pointers)
 
 
 @cache

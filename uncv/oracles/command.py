@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncv.data import Dataset
-from uncv.errors import ConfigError, OracleError
+from uncv.errors import ConfigError, OracleError, UncvError
 from uncv.io import read, write
 from uncv.oracles.base import FrameOracle, Labels
 
@@ -101,24 +101,30 @@ class CommandOracle(FrameOracle):
         return found
 
     def _run(self, frames: Dataset) -> list[Labels | Exception]:
-        structures = Dataset(frames.numbers, frames.positions, frames.cell, frames.pbc)
         with TemporaryDirectory(prefix="uncv_label_") as scratch:
-            folder = Path(scratch)
-            output = folder / "labelled.extxyz"
-            write(folder / "frames.extxyz", structures)
-            paths = {"{input}": str(folder / "frames.extxyz"), "{output}": str(output)}
-            command = [_filled(argument, paths) for argument in self.command]
-            _execute(command, folder, self.timeout * len(frames))
-            if not output.is_file():
-                raise OracleError(f"the program wrote no {output.name}{_said(folder)}")
-            answered = read(output)
-            if len(answered) != len(frames):
-                raise OracleError(
-                    f"the program wrote {len(answered)} of {len(frames)} frames{_said(folder)}"
-                )
+            try:
+                answered = self._ask(frames, Path(scratch))
+            except (UncvError, OSError) as error:  # the folder's name is another one each time
+                raise OracleError(str(error).replace(f"{scratch}{os.sep}", "")) from error
         for i in range(len(frames)):
             _check_same(frames[i], answered[i])
         return [_labels(answered[i]) for i in range(len(frames))]
+
+    def _ask(self, frames: Dataset, folder: Path) -> Dataset:
+        """Run the program in a folder and return what it wrote, as many frames as it got."""
+        given, output = folder / "frames.extxyz", folder / "labelled.extxyz"
+        write(given, Dataset(frames.numbers, frames.positions, frames.cell, frames.pbc))
+        paths = {"{input}": str(given), "{output}": str(output)}
+        command = [_filled(argument, paths) for argument in self.command]
+        _execute(command, folder, self.timeout * len(frames))
+        if not output.is_file():
+            raise OracleError(f"the program wrote no {output.name}{_said(folder)}")
+        answered = read(output)
+        if len(answered) != len(frames):
+            raise OracleError(
+                f"the program wrote {len(answered)} of {len(frames)} frames{_said(folder)}"
+            )
+        return answered
 
 
 def _located(command: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,15 +138,18 @@ class PySCFOracle(FrameOracle):
             raise OracleError("PySCF labels molecules here, the frame is periodic; use xtb or ase")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice to install other packages
-            field = self._field(self._molecule(frame))
-            with self.threads, lib.with_omp_threads(self.settings.threads):
-                energy = field.kernel()
-                if not field.converged:
-                    raise OracleError(
-                        f"the field has not converged in {self.settings.max_cycles} cycles; allow "
-                        "more, or look at charge and multiplicity"
-                    )
-                gradient = field.nuc_grad_method().kernel()
+            omp = lib.with_omp_threads(self.settings.threads)
+            with self._field(self._molecule(frame)) as field, self.threads, omp:
+                return self._labels(field)
+
+    def _labels(self, field: Any) -> Labels:
+        energy = field.kernel()
+        if not field.converged:
+            raise OracleError(
+                f"the field has not converged in {self.settings.max_cycles} cycles; allow more, or "
+                "look at charge and multiplicity"
+            )
+        gradient = field.nuc_grad_method().kernel()
         return Labels(float(energy) * HARTREE_IN_EV, -np.asarray(gradient) * _FORCE)
 
     def _molecule(self, frame: Dataset) -> Any:
@@ -167,17 +172,24 @@ class PySCFOracle(FrameOracle):
         except RuntimeError as error:
             raise OracleError(str(error).replace("\n", "; ")) from error
 
-    def _field(self, molecule: Any) -> Any:
+    @contextmanager
+    def _field(self, molecule: Any) -> Iterator[Any]:
+        """Give the mean field, whose scratch file PySCF would leave open."""
         from pyscf import dft
 
         kind = dft.RKS if self.multiplicity == 1 else dft.UKS
         field = kind(molecule, xc=self.functional)
+        scratch = getattr(field, "_chkfile", None)
         field.chkfile = None  # nothing is written
         field.conv_tol = self.settings.energy_tolerance
         field.max_cycle = self.settings.max_cycles
         field.grids.level = self.settings.grid_level
         field.disp = self.dispersion
-        return field.density_fit() if self.settings.density_fit else field
+        try:
+            yield field.density_fit() if self.settings.density_fit else field
+        finally:
+            if scratch is not None:
+                scratch.close()
 
 
 def _check_names(functional: str, basis: str) -> None:

@@ -55,8 +55,8 @@ class XTBOracle(FrameOracle):
     --------
     >>> from uncv.structures import alanine_dipeptide
     >>> labelled = XTBOracle().label(alanine_dipeptide()[1])
-    >>> round(float(labelled.energy[0]), 1)  # eV, from separate nuclei and electrons
-    -913.3
+    >>> round(float(labelled.energy[0]), 1)  # eV, of the valence electrons
+    -897.1
     """
 
     def __init__(
