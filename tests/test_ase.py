@@ -33,11 +33,19 @@ from ase.units import fs
 
 import uncv
 from uncv.ase import UncertaintyCalculator, snapshot
-from uncv.bias import AdaptiveBias, HarmonicBias, LinearBias
+from uncv.bias import (
+    AdaptiveBias,
+    CappedBias,
+    ExtendedBias,
+    HarmonicBias,
+    LinearBias,
+    ScheduledBias,
+)
 from uncv.calibration import GaussianCalibrator
 from uncv.cv import UncertaintyCV
 from uncv.errors import ElementError, EngineError, GradientError
 from uncv.oracles import AseOracle
+from uncv.schedule import Ramp
 from uncv.step import FusedStep
 from uncv.uncertainty import EnsembleUncertainty
 
@@ -504,6 +512,69 @@ def test_adaptive_stress_has_the_strength_of_the_force_by_default():
     assert calc.coefficients.stress == 0.0
 
 
+# Caps and schedules
+
+
+@pytest.mark.parametrize("limits", [{"max_force": 0.05}, {"max_ratio": 0.3}, {"max_force": 1e3}])
+def test_a_cap_cuts_bias_force_and_bias_stress_by_the_same_share(limits):
+    atoms = tiny_morse.crystal()
+    cv = tiny_morse.cv()
+    calc = atoms.calc = UncertaintyCalculator(cv, CappedBias(LinearBias(3.0), **limits))
+    result = cv.evaluate(dataset_of(atoms))
+    push = 3.0 * result.uncertainty_gradient[0]
+    longest = np.linalg.norm(push, axis=1).max()
+    ratio = np.linalg.norm(push) / np.linalg.norm(result.forces)
+    share = min(1.0, limits.get("max_force", np.inf) / longest)
+    share = min(share, limits.get("max_ratio", np.inf) / ratio)
+    np.testing.assert_allclose(atoms.get_forces(), result.forces[0] + share * push, atol=1e-10)
+    expected = result.stress[0] - 3.0 * share * result.uncertainty_stress[0]
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), expected, atol=1e-12)
+    assert calc.results["bias"] == pytest.approx(-3.0 * result.uncertainty[0])
+    assert calc.capped == (share < 1.0)
+    atoms.get_forces()
+    calc.get_property("forces_unbiased", atoms)
+    assert calc.capped == (share < 1.0)
+
+
+@pytest.mark.parametrize(
+    "bias",
+    [LinearBias(0.8), CappedBias(LinearBias(3.0), max_force=0.02), AdaptiveBias(0.5, window=1)],
+)
+def test_a_schedule_counts_new_structures_or_the_steps_it_is_told(bias):
+    """At factor ½ half of what the bias adds to forces and stress is left."""
+    cv, atoms = tiny_morse.cv(), tiny_morse.crystal()
+    result = cv.evaluate(dataset_of(atoms))
+    whole = UncertaintyCalculator(cv, bias)
+    force = whole.get_forces(atoms) - result.forces[0]
+    stress = (
+        whole.get_stress(atoms)[:, None] - full_3x3_to_voigt_6_stress(result.stress[0])[:, None]
+    )
+    calc = UncertaintyCalculator(cv, ScheduledBias(bias, Ramp(0.0, 1.0, 4)))
+    moved = tiny_morse.crystal(0.06, seed=5)
+    for other in (moved, tiny_morse.crystal(0.07, seed=6)):  # steps 0 and 1
+        calc.get_forces(other)
+    found = calc.get_forces(atoms) - result.forces[0]  # step 2 of 4
+    told = UncertaintyCalculator(cv, calc.bias)
+    told.completed_steps = 2
+    np.testing.assert_allclose(told.get_forces(atoms) - result.forces[0], found, atol=1e-12)
+    half = 1.0 if isinstance(bias, CappedBias) else 0.5  # a cap is not part of the schedule
+    np.testing.assert_allclose(found, half * force, atol=1e-10)
+    plain = full_3x3_to_voigt_6_stress(result.stress[0])
+    np.testing.assert_allclose(calc.get_stress(atoms) - plain, half * stress[:, 0], atol=1e-12)
+
+
+def test_windows_move_with_completed_steps_where_these_are_told():
+    cv, bias = tiny_morse.cv(), AdaptiveBias(0.5, window=2)
+    calc = UncertaintyCalculator(cv, bias)
+    calc.completed_steps = 0
+    for seed in (1, 2, 3):
+        calc.get_forces(tiny_morse.crystal(seed=seed))
+    assert calc.coefficients == (0.0, 0.0)
+    calc.completed_steps = 1
+    calc.get_forces(tiny_morse.crystal(seed=4))
+    assert min(calc.coefficients) > 0
+
+
 # Files and copies
 
 
@@ -599,6 +670,7 @@ def test_structures_that_cannot_be_evaluated_are_refused(change, message):
     ("settings", "error", "message"),
     [
         ({"bias": 0.5}, TypeError, "bias is a float; expected an energy of u alone"),
+        ({"bias": ExtendedBias(0.0, 1.0, 0.1)}, TypeError, "bias is a ExtendedBias; expected an energy"),
         ({"bias": LinearBias(1.0), "stress_strength": 0.1}, ValueError, "adaptive bias alone"),
         ({"bias": AdaptiveBias(), "stress_strength": np.inf}, ValueError, "stress_strength is inf"),
     ],
@@ -651,6 +723,8 @@ def test_the_examples_of_the_page_run(monkeypatch, tmp_path):
     for example in examples:
         exec(compile(example, page.name, "exec"), names)
     assert [f.info["uncertainty"] > 0 for f in names["frames"]] == [True] * 3
+    assert np.ptp(names["volumes"]) > 0
+    assert len(names["run"].frames) == 2
     first = names["first"]
     assert first.require("energy", "forces") is first
     assert len(first) == 90

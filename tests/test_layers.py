@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("step", "export", "plugin"),
     ("cv", "plumed"),
     ("uncertainty",),
-    ("training", "reference", "features", "labelling"),
+    ("training", "reference", "features", "labelling", "status", "export_data"),
     ("oracles", "acceptance"),
     (
         "models", "executors", "calibration", "bias", "stopping", "selection", "io",

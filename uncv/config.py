@@ -165,6 +165,23 @@ def make_uncertainty_section(
     return make_config({"uncertainty": values, "potential": potential}, "the options").uncertainty
 
 
+def make_oracle_section(kind: str, options: Sequence[str]) -> OracleConfig:
+    """Return the section that chooses an oracle from its kind and options as KEY=VALUE.
+
+    Raises
+    ------
+    ConfigError
+        If an option is not KEY=VALUE, or as `load_config`.
+
+    Examples
+    --------
+    >>> make_oracle_section("xtb", ["method=GFN1-xTB", "charge=1"]).charge
+    1
+    """
+    values = {"kind": kind, **_values_of(options)}
+    return make_config({"oracle": values}, "the options").oracle
+
+
 def make_bias_section(kind: str, options: Sequence[str], strength: float | None) -> BiasConfig:
     """Return the section that chooses a bias from its kind, strength and options as KEY=VALUE.
 

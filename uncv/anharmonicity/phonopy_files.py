@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+import yaml
 
 from uncv.anharmonicity.harmonic import HarmonicModel
 from uncv.data import Dataset
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
 IN_EV_AND_ANGSTROM = (None, "vasp", "aims", "castep", "crystal", "lammps", "pwmat")
 """What phonopy calls a calculator whose force constants are in eV/Å^2."""
+
+
+PYTHON = "tag:yaml.org,2002:python/"
+"""Begins the tags by which YAML asks for Python objects."""
 
 
 def import_phonopy() -> ModuleType:
@@ -77,7 +84,7 @@ def read_harmonic(path: str | Path, reference: Dataset | None = None) -> Harmoni
     ------
     FileNotFoundError
     FileFormatError
-        If phonopy cannot read the file, or finds no force constants in it.
+        If phonopy cannot read the file, finds no force constants in it, or would execute code.
     DataError
         If a reference is needed or does not fit.
     DependencyError
@@ -94,6 +101,7 @@ def read_harmonic(path: str | Path, reference: Dataset | None = None) -> Harmoni
     phonopy = import_phonopy()
     if file.suffix not in (".yaml", ".yml", ".xz"):
         return _with_structure(file, reference)
+    refuse_objects(file)
     try:
         crystal = phonopy.load(
             file,
@@ -111,6 +119,29 @@ def read_harmonic(path: str | Path, reference: Dataset | None = None) -> Harmoni
         )
     model = harmonic_of_phonopy(crystal)
     return model if reference is None else model.in_order_of(reference)
+
+
+def refuse_objects(file: Path) -> None:
+    """Refuse a YAML file that asks for Python objects: phonopy's reader would make them.
+
+    Raises
+    ------
+    FileFormatError
+        If it does, or cannot be read.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    opened = lzma.open if file.suffix == ".xz" else open
+    try:
+        with opened(file, "rt", encoding="utf-8") as text:
+            tags = {getattr(event, "tag", None) or "" for event in yaml.parse(text, loader)}
+    except (yaml.YAMLError, OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{file} is no YAML file that can be read: {error}") from error
+    objects = sorted(tag for tag in tags if tag.startswith(PYTHON))
+    if objects:
+        raise FileFormatError(
+            f"{file} asks for the Python object {objects[0].removeprefix(PYTHON)}, which could run "
+            "any code; expected numbers and text: write it again by phonopy"
+        )
 
 
 def _with_structure(file: Path, reference: Dataset | None) -> HarmonicModel:

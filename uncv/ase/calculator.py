@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from uncv.ase.adaptive import Coefficients
+from uncv.ase.checks import check_settings, checked_atoms
 from uncv.ase.drive import AseBias, Drive, innermost
 from uncv.ase.plumed import PlumedAtoms
-from uncv.bias import AdaptiveBias, has_potential
+from uncv.bias import AdaptiveBias
 from uncv.cv import UncertaintyCV
 from uncv.errors import EngineError
 from uncv.plumed import Plumed
@@ -92,7 +92,7 @@ class UncertaintyCalculator(Calculator):
         walker: int = 0,
         walkers: int = 1,
     ) -> None:
-        _check(cv, bias, stress_strength, plumed)
+        check_settings(cv, bias, stress_strength, plumed)
         self.cv = cv
         self.bias = bias
         self.stress_strength = stress_strength
@@ -176,7 +176,7 @@ class UncertaintyCalculator(Calculator):
         """Fill ``results``; ASE calls this for a property that is not there yet."""
         super().calculate(atoms)
         found: Atoms | None = self.atoms
-        checked = _checked(found)
+        checked = checked_atoms(found)
         wanted = set(properties or ())
         step = self._evaluated(checked, anew=bool(system_changes))
         if wanted & {"forces", "stress"} and "forces" not in self.results:
@@ -261,45 +261,3 @@ def _description(
     if plumed is not None:
         about["plumed"] = str(plumed.script if isinstance(plumed, Plumed) else plumed)
     return about
-
-
-def _check(
-    cv: UncertaintyCV,
-    bias: AseBias | None,
-    stress_strength: float | None,
-    plumed: str | Path | Plumed | None,
-) -> None:
-    if bias is not None and not isinstance(bias, AseBias):
-        raise TypeError(
-            f"bias is a {type(bias).__name__}; expected an energy of u alone, such as LinearBias, "
-            "AdaptiveBias, or one of these capped or scheduled"
-        )
-    if (bias is not None or plumed is not None) and not cv.smooth:
-        raise EngineError(
-            f"reduction {cv.reduce!r} has a gradient that jumps; bias by 'softmax' or 'mean'"
-        )
-    if bias is not None and plumed is not None and not has_potential(bias):
-        raise EngineError(
-            f"{type(innermost(bias)).__name__} has no potential here (adaptive or capped) and "
-            "cannot be combined with PLUMED; use a conservative bias, or PLUMED alone"
-        )
-    if stress_strength is None:
-        return
-    if not isinstance(innermost(bias), AdaptiveBias):
-        raise ValueError("stress_strength is of the adaptive bias alone; leave it out")
-    if not math.isfinite(stress_strength):
-        raise ValueError(f"stress_strength is {stress_strength}; expected a finite number")
-
-
-def _checked(atoms: Atoms | None) -> Atoms:
-    if atoms is None or len(atoms) == 0:
-        raise EngineError("there are no atoms to evaluate; give atoms with at least one")
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        raise EngineError("positions or cell are NaN or infinite; go back to a sound structure")
-    filled = np.where(atoms.pbc[:, None], atoms.cell.array, np.eye(3))
-    if abs(np.linalg.det(filled)) < 1e-6:
-        raise EngineError(
-            f"the atoms are periodic (pbc={atoms.pbc.tolist()}) but their cell has no volume; "
-            "set the cell or pbc=False"
-        )
-    return atoms

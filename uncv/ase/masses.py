@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from uncv.errors import DataError
 
 FloatArray = NDArray[np.float64]
-BOND_FACTOR = 1.2
-"""Of the sum of covalent radii, within which an atom is bonded to a hydrogen."""
+BOND_FACTOR = 1.7
+"""Of the sum of covalent radii, within which the nearest heavy atom is that of a hydrogen: bonds
+of a walker may be stretched."""
 
 
 def repartitioned(atoms: Atoms, hydrogen_mass: float) -> FloatArray:

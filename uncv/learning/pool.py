@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from uncv.acceptance import make_acceptance
 from uncv.acceptance_spread import committee_spread
-from uncv.anharmonicity import HarmonicModel, finite_displacements, read_harmonic
-from uncv.ase import UncertaintyCalculator
+from uncv.anharmonicity import HarmonicModel, finite_displacements, read_harmonic, relaxed
 from uncv.config import CampaignConfig
 from uncv.config_selection import AcceptanceConfig, SelectionConfig
 from uncv.cv import UncertaintyCV
@@ -20,8 +19,6 @@ from uncv.schedule import as_schedule
 from uncv.selection import Method, select
 
 FloatArray = NDArray[np.float64]
-RELAXED_EV_PER_ANGSTROM = 0.02
-RELAXATION_STEPS = 500
 
 
 def choose_frames(
@@ -102,9 +99,9 @@ def candidates(
         pool = pool[np.flatnonzero((values >= low) & (values <= high))]
     if given.acceptance.kind == "none" or len(pool) == 0:
         return pool
-    harmonic = _harmonic(given.acceptance, setup, cv)
     reference = held_out if setup.test is None else setup.test
     try:
+        harmonic = _harmonic(given.acceptance, setup, cv)
         acceptance = make_acceptance(
             given.acceptance,
             _quantity(given.acceptance, cv, reference, harmonic),
@@ -123,37 +120,16 @@ def candidates(
     return pool[np.flatnonzero(taken)]
 
 
-def relaxed(cv: UncertaintyCV, start: Dataset) -> Dataset:
-    """Return one structure with its atoms relaxed on a potential, its cell as it is.
-
-    Raises
-    ------
-    CampaignError
-        If they do not come to rest.
-    """
-    from ase import Atoms
-    from ase.optimize import BFGS
-
-    atoms = Atoms(
-        start.numbers[0], start.positions[0], cell=start.cell[0], pbc=start.pbc[0].tolist()
-    )
-    atoms.calc = UncertaintyCalculator(cv)
-    optimiser = BFGS(atoms, logfile=None)
-    if not optimiser.run(fmax=RELAXED_EV_PER_ANGSTROM, steps=RELAXATION_STEPS):
-        raise CampaignError(
-            f"the start structure does not come to rest on the potential within {RELAXATION_STEPS} "
-            "steps; give selection.acceptance.force_constants or more first labels"
-        )
-    return Dataset(start.numbers[:1], atoms.positions[None], cell=start.cell[:1], pbc=start.pbc[:1])
-
-
 def _harmonic(given: AcceptanceConfig, setup: Setup, cv: UncertaintyCV) -> HarmonicModel | None:
     if given.quantity != "anharmonicity":
         return None
     if given.force_constants is not None:
         return read_harmonic(given.force_constants, setup.start[:1])
-    rest = relaxed(cv, setup.start)
-    return finite_displacements(rest, lambda frames: cv.potential.evaluate(frames).forces)
+
+    def forces(frames: Dataset) -> FloatArray:
+        return cv.potential.evaluate(frames).forces
+
+    return finite_displacements(relaxed(setup.start[:1], forces), forces)
 
 
 def _quantity(

@@ -80,7 +80,7 @@ class CrystalGeometry:
             return "a position is not finite"
         cell = self._cell if cell is None else cell
         filled = np.where(self._pbc[:, None], cell, np.eye(3))
-        if not abs(np.linalg.det(filled)) > 1e-6:  # NaN too
+        if not np.isfinite(cell).all() or abs(np.linalg.det(filled)) < 1e-6:
             return "the cell has no volume"
         pairs = image_pairs(positions, cell, self._pbc, self._radius)
         length = self._start_length(pairs)
