@@ -8,13 +8,13 @@ import tiny
 
 import uncv
 from uncv.config import make_config
-from uncv.data import Dataset
+from uncv.data import Dataset, concatenate
 from uncv.errors import CampaignError
 from uncv.journal import Journal
 from uncv.learning import learn
 from uncv.learning.directory import RunDirectory
 from uncv.learning.ending import history, reason_to_end
-from uncv.learning.pool import candidates, choose_frames
+from uncv.learning.pool import candidates, choose_frames, unlike
 from uncv.learning.setup import make_setup
 from uncv.selection import select
 
@@ -125,7 +125,8 @@ def test_frames_are_accepted_by_the_published_probability(tmp_path, accepting):
         * np.linspace(0.02, 0.2, 300)[:, None, None]
     )
     pool = Dataset(setup.start.numbers[0], setup.start.positions + noise)
-    taken = candidates(config, setup, cv, pool, pool[:0], 1)
+    known = RunDirectory(tmp_path / "run").known()
+    taken = candidates(config, setup, cv, pool, known, 1)
     reference, found = cv.predict(setup.test), cv.predict(pool)
     u, e = (reference.uncertainty, reference.energy)
     from scipy.special import erf
@@ -145,6 +146,13 @@ def test_frames_are_accepted_by_the_published_probability(tmp_path, accepting):
     assert not any(pool.positions[n].tobytes() in rows for n in never)
     assert abs(len(taken) - chance.sum()) < 4 * np.sqrt((chance * (1 - chance)).sum()) + 1
     assert 0 < len(never) < 300
+
+
+def test_a_frame_is_a_candidate_once_and_not_when_it_is_labelled():
+    data = tiny.frames(count=4)
+    twice = concatenate([data, data[1:3]])
+    kept = unlike(twice, data[:1])
+    np.testing.assert_array_equal(kept.positions, data.positions[1:])
 
 
 def test_too_few_frames_to_accept_by(tmp_path, accepting):

@@ -127,8 +127,7 @@ class Overlapping:
         if self._refused == (self._training.number, len(waiting)):
             return
         known, number = self.directory.known(), self.directory.next_round()
-        held_out = known[np.flatnonzero(known.info["split"] != "train")]
-        pool = candidates(self.config, self.setup, cv, waiting, held_out, number)
+        pool = candidates(self.config, self.setup, cv, waiting, known, number)
         self._offered = len(pool)
         if self._offered == 0:
             self._refuse(number)

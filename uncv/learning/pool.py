@@ -15,10 +15,13 @@ from uncv.data import Dataset
 from uncv.errors import CampaignError
 from uncv.features_frames import frame_features
 from uncv.learning.setup import Setup, seed_of
+from uncv.learning.walkers import like
 from uncv.schedule import as_schedule
 from uncv.selection import Method, select
 
 FloatArray = NDArray[np.float64]
+SAME = 6
+"""Digits of positions in Å beyond which frames count as the same."""
 
 
 def choose_frames(
@@ -68,10 +71,10 @@ def candidates(
     setup: Setup,
     cv: UncertaintyCV,
     pool: Dataset,
-    held_out: Dataset,
+    known: Dataset,
     round_: int,
 ) -> Dataset:
-    """Return the frames of a pool that are worth a label: accepted, and inside the window.
+    """Return the frames of a pool that are worth a label: new, accepted, and inside the window.
 
     Parameters
     ----------
@@ -81,9 +84,9 @@ def candidates(
         The variable that the frames were sampled with.
     pool : Dataset
         Whole structures.
-    held_out : Dataset
-        Labelled frames that were not trained on, whose spread of uncertainty and energy the
-        acceptance is relative to; the test data of the campaign are taken in their place.
+    known : Dataset
+        Labelled frames; the acceptance is relative to the spread of uncertainty and energy of those
+        that were not trained on, or of the test data if the campaign has any.
     round_ : int
         For the seed.
 
@@ -93,12 +96,14 @@ def candidates(
         If the acceptance cannot be judged by these frames.
     """
     given = config.selection
+    pool = unlike(pool, like(setup.start, known))
     if given.window is not None:
         low, high = given.window
         values = pool.info["uncertainty"]
         pool = pool[np.flatnonzero((values >= low) & (values <= high))]
     if given.acceptance.kind == "none" or len(pool) == 0:
         return pool
+    held_out = known[np.flatnonzero(known.info["split"] != "train")]
     reference = held_out if setup.test is None else setup.test
     try:
         harmonic = _harmonic(given.acceptance, setup, cv)
@@ -118,6 +123,22 @@ def candidates(
     values = _quantity(given.acceptance, cv, pool, harmonic)
     taken = acceptance.accept(values, _energy(cv, pool), seed_of(config, round_, "accept"))
     return pool[np.flatnonzero(taken)]
+
+
+def unlike(frames: Dataset, known: Dataset) -> Dataset:
+    """Return the first of each frames that are the same, without those that are known."""
+    seen = set(_contents(known))
+    fresh = []
+    for number, content in enumerate(_contents(frames)):
+        if content not in seen:
+            seen.add(content)
+            fresh.append(number)
+    return frames[fresh]
+
+
+def _contents(frames: Dataset) -> list[bytes]:
+    together = zip(frames.positions, frames.cell, strict=True)
+    return [(x.round(SAME).tobytes() + cell.round(SAME).tobytes()) for x, cell in together]
 
 
 def _harmonic(given: AcceptanceConfig, setup: Setup, cv: UncertaintyCV) -> HarmonicModel | None:

@@ -218,8 +218,7 @@ class Round:
             If the oracle failed for all of the first choice.
         """
         known = self.directory.known()
-        held_out = known[np.flatnonzero(known.info["split"] != "train")]
-        pool = candidates(self.config, self.setup, cv, pool, held_out, self.number)
+        pool = candidates(self.config, self.setup, cv, pool, known, self.number)
         offered = len(pool)
         if offered == 0:
             self.directory.record("no_candidate", self.number)
