@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 import uncv
 from uncv.calibration import ConformalCalibrator
 from uncv.cli import app
-from uncv.config import dump_config, make_config
+from uncv.config import dump_config, load_config, make_config
+from uncv.config_schema import config_schema
 from uncv.data import Dataset
 from uncv.doctor import Check, Diagnosis
 from uncv.oracles import OpenMMForceField
@@ -19,8 +20,10 @@ from uncv.oracles import OpenMMForceField
 AMBER = "amber14/protein.ff14SB.xml"
 COMMANDS = (
     "demo", "learn", "train", "sample", "label", "select", "evaluate", "export", "analyze",
-    "plugin build", "plugin path", "doctor",
+    "plugin build", "plugin path", "doctor", "status", "export-data",
 )  # fmt: skip
+PRINTING = ("config schema", "config template")
+"""Commands whose output is a file: JSON or YAML."""
 
 
 def run(*arguments, code=0):
@@ -52,15 +55,22 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *PRINTING])
 def test_every_command_explains_itself(command):
     text = run(*command.split(), "--help").stdout
-    assert "--json" in text
+    assert ("--json" in text) == (command in COMMANDS)
     assert "Usage" in text
 
 
 @pytest.mark.parametrize(
-    ("command", "unit"), [("sample", "fs"), ("sample", "K"), ("label", "eV/Å"), ("analyze", "K")]
+    ("command", "unit"),
+    [
+        ("sample", "fs"),
+        ("sample", "K"),
+        ("label", "eV/Å"),
+        ("analyze", "K"),
+        ("export-data", "hartree"),
+    ],
 )
 def test_help_names_units(command, unit):
     assert unit in run(command, "--help").stdout
@@ -68,14 +78,14 @@ def test_help_names_units(command, unit):
 
 def test_the_list_of_commands_is_complete():
     def named(commands):
-        return [command.name or command.callback.__name__ for command in commands]
+        return [c.name or c.callback.__name__.replace("_", "-") for c in commands]
 
     below = [
         f"{group.name} {name}"
         for group in app.registered_groups
         for name in named(group.typer_instance.registered_commands)
     ]
-    assert {*named(app.registered_commands), *below} == {*COMMANDS}
+    assert {*named(app.registered_commands), *below} == {*COMMANDS, *PRINTING}
 
 
 def test_label_writes_what_the_oracle_says(folder, alanine):
@@ -165,13 +175,13 @@ def test_a_wrong_option_of_a_bias_is_named(folder):
     assert "did you mean 'width'" in failed.stderr.replace("\n", " ")
 
 
-def test_select_takes_frames_far_from_the_labelled_ones(folder):
+@pytest.mark.parametrize("method", ["farthest_point", "max_det", "lcmd"])
+def test_select_takes_frames_far_from_the_labelled_ones(folder, method):
     frames = uncv.read(folder / "frames.extxyz")
     uncv.write(folder / "known.extxyz", frames[:6])
     options = ("--cv", folder / "cv.uncv", "--size", 3, "--train", folder / "known.extxyz")
-    found = run_json(
-        "select", folder / "frames.extxyz", *options, "--out", folder / "chosen.extxyz"
-    )
+    out = ("--out", folder / "chosen.extxyz", "--method", method)
+    found = run_json("select", folder / "frames.extxyz", *options, *out)
     assert len(set(found["chosen"])) == 3
     assert min(found["chosen"]) >= 6  # the first six are known already, at distance zero
     np.testing.assert_allclose(
@@ -338,7 +348,25 @@ def test_learn_runs_a_configuration_and_continues_its_directory(tmp_path):
     assert found["directory"] == str(tmp_path / "small_run")
     again = run("learn", tmp_path / "small_run")
     assert "labels: 8" in again.stdout
-    assert "campaign: round 2 (done), 8/8 labels" in again.stderr
+    assert "continued with 8 labels" in again.stderr
+    states = run_json("status", tmp_path / "small_run")
+    assert (states["state"], states["labels"], len(states["rounds"])) == ("finished", 8, 3)
+    out = tmp_path / "frames"
+    written = run_json("export-data", tmp_path / "small_run", "--format", "npz", "--out", out)
+    assert sum(written["frames"].values()) == 8
+    assert written["files"] == [str(out / f"{name}.npz") for name in written["frames"]]
+    keys = ("--energy-key", "dft_energy", "--forces-key", "dft_forces")
+    run("export-data", tmp_path / "small_run", "--out", tmp_path / "one.extxyz", *keys)
+    text = (tmp_path / "one.extxyz").read_text()
+    assert text.count("dft_energy=") == text.count("dft_forces:R:3") == 8
+
+
+def test_config_prints_templates_and_the_schema(tmp_path):
+    assert "quick: " in run("config", "template").stdout
+    (tmp_path / "c.yaml").write_text(run("config", "template", "quick").stdout)
+    assert load_config(tmp_path / "c.yaml").budget.labels == 40
+    assert "no template 'cube'" in run("config", "template", "cube", code=2).stderr
+    assert json.loads(run("config", "schema").stdout) == config_schema()
 
 
 @pytest.mark.parametrize(
@@ -346,6 +374,9 @@ def test_learn_runs_a_configuration_and_continues_its_directory(tmp_path):
     [
         (("evaluate", "nowhere.uncv", "nowhere.extxyz"), 2, "nowhere.uncv"),
         (("learn", "nowhere.yaml"), 2, "cannot be read"),
+        (("status", "nowhere"), 1, "is no run directory"),
+        (("export-data", "nowhere.xyz", "--out", "x"), 2, "there is no file nowhere.xyz"),
+        (("export-data", "FRAMES", "--out", "x.npz", "--format", "npz"), 1, "has no energy"),
         (("select", "a.extxyz"), 2, "Missing option"),
         (("sample", "a.uncv", "--out", "b.npz", "--bias", "quadratic"), 2, "quadratic"),
         (("analyze", "FRAMES", "--torsion", "4,6,8"), 1, "expected"),

@@ -14,17 +14,20 @@ from typing import Annotated
 import typer
 
 from uncv.cli_analysis import analyze
+from uncv.cli_config import app as config_commands
 from uncv.cli_evaluation import between_0_and_1, show_evaluation
+from uncv.cli_export_data import export_data
+from uncv.cli_learn import learn
 from uncv.cli_options import BiasKind, BiasOptions, ChosenBias, Strength
 from uncv.cli_output import (
     Commands,
     answer,
-    campaign_progress,
     check_line,
     demo_progress,
     step_progress,
 )
 from uncv.cli_plugin import app as plugin
+from uncv.cli_status import status
 
 app = typer.Typer(
     cls=Commands,
@@ -35,6 +38,7 @@ app = typer.Typer(
     "Units: eV, Å, fs, K unless said otherwise.",
 )
 app.add_typer(plugin, name="plugin")
+app.add_typer(config_commands, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
@@ -50,6 +54,8 @@ class Method(StrEnum):
     random = "random"
     top_u = "top_u"
     farthest_point = "farthest_point"
+    max_det = "max_det"
+    lcmd = "lcmd"
 
 
 class Family(StrEnum):
@@ -88,21 +94,7 @@ def demo(
         answer(summary.headlines(), as_json=False)
 
 
-@app.command()
-def learn(
-    config: Annotated[Path, typer.Argument(help="YAML file, or a run directory to continue.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run an active-learning campaign, or continue one; Ctrl-C ends it after the current step."""
-    from uncv.learning import learn as run
-
-    with campaign_progress() as progress:
-        result = run(config, out, progress)
-    answer(result._asdict(), as_json=as_json)
-    if not result.finished:
-        typer.echo(f"interrupted; to continue: uncv learn {result.directory}", err=True)
-        raise typer.Exit(1)
+app.command()(learn)
 
 
 @app.command()
@@ -348,6 +340,8 @@ def export(
 
 
 app.command()(analyze)
+app.command()(status)
+app.command()(export_data)
 
 
 @app.command()

@@ -51,13 +51,6 @@ def answer(values: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 @contextmanager
-def campaign_progress() -> Iterator[Callable[[CampaignProgress], None]]:
-    """Show a bar for a campaign: round, stage, labels, coverage, time left."""
-    with _bars() as show:
-        yield lambda state: show("campaign", state.fraction, _campaign(state))
-
-
-@contextmanager
 def demo_progress() -> Iterator[Callable[[DemoProgress], None]]:
     """Show a bar for the whole demonstration and one for each campaign."""
     with _bars() as show:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 ENERGY = ("REF_energy", "energy", "free_energy")
 FORCES = ("REF_forces", "forces")
 STRESS = ("REF_stress", "stress")
@@ -12,6 +14,14 @@ _STRUCTURE = (
 )  # fmt: skip
 _RESERVED = {*ENERGY, *FORCES, *STRESS, *VIRIAL, *_STRUCTURE}
 _PREFIX = "info_"
+
+
+class LabelKeys(NamedTuple):
+    """What labels are called in a file: eV, eV/Å and eV/Å^3."""
+
+    energy: str = "energy"
+    forces: str = "forces"
+    stress: str = "stress"
 
 
 def key_of(column: str) -> str:

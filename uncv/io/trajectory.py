@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 TRAJECTORY_SUFFIXES = (".xtc", ".dcd", ".trr", ".pdb")
+_PYTABLES = (".h5", ".hdf5", ".lh5")
 
 
 def read_trajectory(path: Path, topology: Any = None) -> Dataset:
@@ -74,5 +75,10 @@ def _mdtraj_topology(topology: Any) -> mdtraj.Topology:
     if isinstance(topology, (str, Path)):
         if not Path(topology).is_file():
             raise FileNotFoundError(f"there is no topology file {topology}; check the path")
+        if Path(topology).suffix in _PYTABLES:
+            raise FileFormatError(
+                f"a topology is not read from {topology}: HDF5 by PyTables may hold pickles, which "
+                "can run any code; give a PDB file"
+            )
         return mdtraj.load_topology(str(topology))
     return mdtraj.Topology.from_openmm(topology)
