@@ -670,7 +670,7 @@ def test_structures_that_cannot_be_evaluated_are_refused(change, message):
     ("settings", "error", "message"),
     [
         ({"bias": 0.5}, TypeError, "bias is a float; expected an energy of u alone"),
-        ({"bias": ExtendedBias(0.0, 1.0, 0.1)}, TypeError, "bias is a ExtendedBias; expected an energy"),
+        ({"bias": ExtendedBias(0.0, 1.0, 0.1)}, TypeError, "is a ExtendedBias; expected an"),
         ({"bias": LinearBias(1.0), "stress_strength": 0.1}, ValueError, "adaptive bias alone"),
         ({"bias": AdaptiveBias(), "stress_strength": np.inf}, ValueError, "stress_strength is inf"),
     ],

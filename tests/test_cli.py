@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tiny
 from typer.testing import CliRunner
 
 import uncv
@@ -460,3 +461,15 @@ def test_the_demo_writes_everything_it_promises(tmp_path, monkeypatch):
     assert colvar.shape[1] == 4
     assert (tmp_path / "alanine_dipeptide.pt").stat().st_size > 0
     uncv.UncertaintyCV.load(tmp_path / "alanine_dipeptide.uncv")
+
+
+def test_labels_of_any_oracle_kept_for_the_next_time(tmp_path):
+    frames, kept = tmp_path / "frames.extxyz", tmp_path / "kept.jsonl"
+    uncv.write(frames, tiny.frames("H2O", 2))
+    options = ("--oracle", "xtb", "--option", "method=GFN1-xTB", "--reuse", kept)
+    said = run_json("label", frames, "--out", tmp_path / "out.extxyz", *options)
+    assert said["labelled"] == 2
+    labelled = uncv.read(tmp_path / "out.extxyz")
+    direct = uncv.oracles.XTBOracle("GFN1-xTB").label(tiny.frames("H2O", 2))
+    np.testing.assert_allclose(labelled.energy, direct.energy, atol=1e-6)
+    assert len(kept.read_text().splitlines()) == 2

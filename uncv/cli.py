@@ -68,6 +68,17 @@ class Family(StrEnum):
     evidential = "evidential"
 
 
+class OracleKind(StrEnum):
+    """Where labels come from."""
+
+    openmm_forcefield = "openmm_forcefield"
+    xtb = "xtb"
+    pyscf = "pyscf"
+    ase = "ase"
+    potential = "potential"
+    command = "command"
+
+
 class Start(StrEnum):
     """Where training starts."""
 
@@ -229,6 +240,13 @@ def sample(
 def label(
     frames: Annotated[Path, typer.Argument(help="Structures (Å).")],
     out: Annotated[Path, typer.Option(help="Labelled frames to write: .extxyz or .npz.")],
+    oracle: Annotated[
+        OracleKind, typer.Option(help="Where labels come from.")
+    ] = OracleKind.openmm_forcefield,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of the oracle, as in a configuration; may be repeated."),
+    ] = None,
     structure: Structure = "alanine_dipeptide",
     force_field: Annotated[
         list[str] | None, typer.Option(help="Force-field file of OpenMM; may be repeated.")
@@ -236,18 +254,34 @@ def label(
     max_force: Annotated[
         float | None, typer.Option(help="Largest force of a good label in eV/Å.")
     ] = None,
+    reuse: Annotated[
+        Path | None, typer.Option(help="File that keeps labels, to look frames up in.")
+    ] = None,
     periodic: Periodic = False,
     as_json: Json = False,
 ) -> None:
-    """Label structures with a force field of OpenMM; failed frames are left out and counted."""
-    from uncv.config import SystemConfig
+    """Label structures with a reference; failed frames are left out and counted.
+
+    The keys of --option are those of the oracle's section in a configuration: method=GFN1-xTB
+    (xtb), functional=pbe, basis=def2-svp (pyscf), calculator=ase.calculators.emt.EMT (ase).
+    """
+    from uncv.config import SystemConfig, make_oracle_section
+    from uncv.config_oracle import oracle_beside
     from uncv.io import read, write
     from uncv.learning.setup import load_structure
-    from uncv.oracles import OpenMMForceField, labelled_part
+    from uncv.oracles import labelled_part, make_oracle
 
-    topology, _ = load_structure(SystemConfig(structure=structure, periodic=periodic))
-    files = force_field or ["amber14/protein.ff14SB.xml"]
-    answered = OpenMMForceField(topology, *files, max_force=max_force).label(read(frames))
+    options = [*(option or []), f"max_force_ev_per_angstrom={max_force or 'null'}"]
+    if force_field:
+        options.append(f"force_field={list(force_field)}")
+    if reuse is not None:
+        options.append("reuse_labels=true")
+    given = oracle_beside(make_oracle_section(oracle.value, options), Path.cwd())
+    topology = None
+    if oracle is OracleKind.openmm_forcefield:
+        topology, _ = load_structure(SystemConfig(structure=structure, periodic=periodic))
+    data = read(frames)
+    answered = make_oracle(given, topology, data[:1], labels=reuse).label(data)
     good = labelled_part(answered)
     write(out, good)
     reasons = [str(reason) for reason in answered.info["label_error"] if reason]

@@ -53,7 +53,7 @@ class CampaignConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     convergence: ConvergenceConfig = ConvergenceConfig()
     execution: ExecutionConfig = ExecutionConfig()
-    seed: int = 0
+    seed: int = Field(default=0, description="of everything that is drawn")
     threads: PositiveInt = Field(
         default=1,
         description="of torch; one is quickest for small molecules, and keeps results the same "

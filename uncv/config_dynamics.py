@@ -17,7 +17,7 @@ class SamplingConfig(Section):
         description="ase for crystals, one walker after the other, at constant volume or pressure; "
         "openmm for everything else, all walkers of a group at once",
     )
-    temperature_k: Positive = 300.0
+    temperature_k: Positive = Field(default=300.0, description="of the thermostat")
     temperature_end_k: Positive | None = Field(
         default=None, description="where a schedule leads to, from temperature_k"
     )
@@ -34,10 +34,15 @@ class SamplingConfig(Section):
     )
     thermostat_time_fs: Positive = Field(default=100.0, description="of the engine ase")
     barostat_time_fs: Positive = Field(default=500.0, description="of the engine ase")
-    timestep_fs: Positive = 1.0
+    timestep_fs: Positive = Field(
+        default=1.0, description="0.5 where hydrogens have their own mass"
+    )
     friction_per_ps: Positive = Field(default=2.0, description="of the engine openmm")
-    hydrogen_mass_amu: Positive | None = 4.0
-    walkers: PositiveInt = 8
+    hydrogen_mass_amu: Positive | None = Field(
+        default=4.0,
+        description="taken from the atoms that hydrogens are bonded to; null leaves all masses",
+    )
+    walkers: PositiveInt = Field(default=8, description="copies that run at the same time")
     steps_per_round: PositiveInt = Field(
         default=1000,
         description="steps of each walker; restarts of stopped walkers come out of them",
@@ -72,7 +77,9 @@ class StopConfig(Section):
     max_uncertainty: Positive | None = Field(
         default=None, description="in eV for an energy uncertainty, eV/Å for forces"
     )
-    max_atomic_uncertainty: Positive | None = None
+    max_atomic_uncertainty: Positive | None = Field(
+        default=None, description="the same, of any atom"
+    )
     min_distance_factor: Positive | None = Field(
         default=0.65, description="of the sum of covalent radii"
     )
@@ -80,4 +87,6 @@ class StopConfig(Section):
         default=1.3, description="the same, of atoms that are not bonded at the start"
     )
     max_bond_factor: Positive | None = Field(default=1.5, description="of the length at the start")
-    max_force_ev_per_angstrom: Positive | None = 30.0
+    max_force_ev_per_angstrom: Positive | None = Field(
+        default=30.0, description="on any atom, by the potential"
+    )

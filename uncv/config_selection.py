@@ -59,7 +59,7 @@ class SelectionConfig(Section):
         description="top_u: the most uncertain; threshold: far from each other, of those inside "
         "the window; farthest_point, max_det, lcmd: unlike each other and what is labelled",
     )
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = Field(default=16, description="labels of a round")
     min_uncertainty: float | None = Field(
         default=None, description="lower end of the window of threshold, in the unit of u"
     )

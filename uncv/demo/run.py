@@ -8,13 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncv.analysis import coverage, dihedrals
 from uncv.config import CampaignConfig
+from uncv.config_oracle import ForceFieldOracleConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.demo.measures import RunSummary, angles_of, summarise, together
@@ -238,7 +239,7 @@ def _campaign(config: CampaignConfig, folder: Path) -> CampaignResult:
 
 def _reference(config: CampaignConfig, settings: DemoSettings, seed: int) -> Dataset:
     setup = make_setup(config)
-    files = config.oracle.force_field
+    files = cast("ForceFieldOracleConfig", config.oracle).force_field
     return reference_md(setup.topology, files, setup.start, settings.reference, seed=seed)
 
 

@@ -46,6 +46,8 @@ class CampaignProgress(NamedTuple):
         Coverage of torsions or volumes by the frames of the rounds before.
     fraction : float
         Estimated share of the whole campaign that is done, 0 to 1.
+    share : float
+        Share of the stage that is done, 0 to 1.
     """
 
     round: int
@@ -54,6 +56,7 @@ class CampaignProgress(NamedTuple):
     label_budget: int
     coverage: float | None
     fraction: float
+    share: float = 0.0
 
 
 class CampaignResult(NamedTuple):
@@ -256,7 +259,9 @@ class _Campaign:
         if self.progress is not None:
             done = 1.0 if stage == "done" else self._fraction(stage, share)
             budget = self.config.budget.labels
-            self.progress(CampaignProgress(number, stage, self.labels, budget, self.coverage, done))
+            self.progress(
+                CampaignProgress(number, stage, self.labels, budget, self.coverage, done, share)
+            )
         if self.interrupted.is_set():
             raise _Interrupted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ class RunDirectory:
         if begun:
             self.journal.append("continued", labels=self.labelled_count())
         else:
-            self.journal.append("begun", format=FORMAT, seed=config.seed)
+            self.journal.append("begun", format=FORMAT, seed=config.seed, versions=_versions())
 
     def check(self, config: CampaignConfig) -> bool:
         """Return whether a campaign with this configuration was begun here; nothing is written.
@@ -178,6 +179,11 @@ class RunDirectory:
 def regular(frames: Dataset) -> Dataset:
     """Return the frames that were stored at the stride, without those that stopped a walker."""
     return frames[np.flatnonzero(frames.info["stop_reason"] == "")]
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that results depend on."""
+    return {name: version(name) for name in ("uncv", "torch", "numpy", "openmm", "ase")}
 
 
 _DETERMINES = ("execution.walker_groups", "execution.training_groups", "execution.mode")

@@ -50,10 +50,11 @@ def keep_labels(
     round_: int,
     answer: Dataset,
     candidates: int = 0,
+    seconds: float = 0.0,
 ) -> None:
     """Add the good labels to the labelled frames, each with its split, the others to quarantine.
 
-    The journal also keeps how many candidates they were chosen from.
+    The journal also keeps how many candidates they were chosen from, and how long it took.
     """
     good = labelled_part(answer)
     failed = answer[np.flatnonzero(answer.info["label_error"] != "")]
@@ -66,6 +67,7 @@ def keep_labels(
         frames=len(good),
         errors=failed.info["label_error"].tolist(),
         candidates=candidates,
+        seconds=round(seconds, 2),
     )
     directory.add("quarantine", failed.without_labels())
     directory.add("labelled", good.with_info(split=splits))

@@ -10,6 +10,7 @@ when a campaign is killed is begun again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -103,10 +104,9 @@ class Overlapping:
 
     def _settle(self, job: _Job, outcome: Any) -> None:
         if job.kind == "segment":
-            cv = self._training.cv
-            calibrated = cv is not None and cv.calibrator is not None
-            number = self._training.number
-            self._walkers.take(job.place, outcome, number, calibrated=calibrated)
+            if self._training.cv is not None:
+                number, cv = self._training.number, self._training.cv
+                self._walkers.take(job.place, outcome, number, cv)
         elif job.kind == "label":
             self._take_labels(job.place, outcome)
         elif self._training.take(job.place, outcome):
@@ -173,10 +173,11 @@ class Overlapping:
         answer = lost_labels(frames, outcome.reason) if lost else outcome.value
         if self._labelling is not None and self._labelling.put(place, answer):
             tried = concatenate(self._labelling.results)
+            seconds = time.monotonic() - self._labelling.begun
             self._labelling = None
-            self._keep(tried)
+            self._keep(tried, seconds)
 
-    def _keep(self, tried: Dataset) -> None:
+    def _keep(self, tried: Dataset, seconds: float) -> None:
         number, good = self.directory.next_round(), labelled_part(tried)
         self.directory.record(
             "selected",
@@ -191,4 +192,4 @@ class Overlapping:
             return
         if self._training.cv is not None:
             check_calibration(self.directory, number, self._training.cv, good)
-        keep_labels(self.config, self.directory, number, tried, self._offered)
+        keep_labels(self.config, self.directory, number, tried, self._offered, seconds)

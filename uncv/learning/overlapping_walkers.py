@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from uncv.config import CampaignConfig
+from uncv.cv import UncertaintyCV
 from uncv.data import Dataset, concatenate
 from uncv.errors import CampaignError
 from uncv.executors import Failed
@@ -35,13 +37,15 @@ class Segment:
 
     group: WalkerGroup
 
-    def __call__(self) -> tuple[SampledRun, str, int]:
-        """Return the run, its bias in words, and the steps of the warm-up."""
+    def __call__(self) -> tuple[SampledRun, str, int, float]:
+        """Return the run, its bias in words, the steps of the warm-up, and the time it took."""
+        begun = time.monotonic()
         dynamics, config = self.group.dynamics, self.group.config
         spent = warm_up_steps(config.bias, dynamics.settings)
         bias = choose_bias(config.bias, dynamics)
         steps = config.sampling.steps_per_round - spent
-        return dynamics.run(bias, steps, self.group.seed("sample")), repr(bias), spent
+        run = dynamics.run(bias, steps, self.group.seed("sample"))
+        return run, repr(bias), spent, round(time.monotonic() - begun, 2)
 
 
 class OverlappingWalkers:
@@ -96,8 +100,8 @@ class OverlappingWalkers:
             made[self._number] = Segment(groups[group])
         return made
 
-    def take(self, number: int, outcome: Any, model: int, *, calibrated: bool) -> None:
-        """Take the result of a segment, whose model may have been ``calibrated``.
+    def take(self, number: int, outcome: Any, model: int, cv: UncertaintyCV) -> None:
+        """Take the result of a segment, beside the number of the newest model and its variable.
 
         Raises
         ------
@@ -109,7 +113,7 @@ class OverlappingWalkers:
             self._lose(number, group.group, outcome.reason)
             return
         self._failures[group.group] = 0
-        run, bias, spent = outcome.value
+        run, bias, spent, seconds = outcome.value
         frames = self._with_columns(run.frames, number, group, model)
         stored = [*self.directory.stored_frames(), frames]
         self.directory.record(
@@ -118,7 +122,9 @@ class OverlappingWalkers:
             group=group.group,
             walker_steps=run.walker_steps + spent * len(group.starts),
             bias=bias,
-            calibrated=calibrated,
+            seconds=seconds,
+            kind=cv.kind,
+            calibrated=cv.calibrator is not None,
             coverage=self.setup.observable.coverage(stored),
             **run_of(run),
             **seen_by_rules(self.config, self.setup, frames),

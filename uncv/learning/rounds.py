@@ -175,6 +175,7 @@ class Round:
         self, run: SampledRun, frames: Dataset, bias: AnyBias | None, spent: int, seconds: float
     ) -> None:
         stored = [*self.directory.stored_frames(), frames]
+        cv = UncertaintyCV.load(self.directory.model(self.number))
         self.directory.record(
             "sampled",
             self.number,
@@ -182,7 +183,8 @@ class Round:
             walker_steps=run.walker_steps + spent * self.config.sampling.walkers,
             bias=repr(bias),
             coverage=self.setup.observable.coverage(stored),
-            calibrated=UncertaintyCV.load(self.directory.model(self.number)).calibrator is not None,
+            kind=cv.kind,
+            calibrated=cv.calibrator is not None,
             **run_of(run),
             **seen_by_rules(self.config, self.setup, frames),
         )
@@ -217,7 +219,7 @@ class Round:
         CampaignError
             If the oracle failed for all of the first choice.
         """
-        known = self.directory.known()
+        begun, known = time.monotonic(), self.directory.known()
         pool = candidates(self.config, self.setup, cv, pool, known, self.number)
         offered = len(pool)
         if offered == 0:
@@ -254,7 +256,8 @@ class Round:
             self._keep_none(tried)
             return 0
         check_calibration(self.directory, self.number, cv, labelled_part(tried))
-        keep_labels(self.config, self.directory, self.number, tried, offered)
+        seconds = time.monotonic() - begun
+        keep_labels(self.config, self.directory, self.number, tried, offered, seconds)
         return wanted - missing
 
     def _keep_none(self, tried: Dataset) -> None:
@@ -292,9 +295,11 @@ class Round:
         CampaignError
             If the oracle failed for all of them.
         """
+        begun = time.monotonic()
         answer = self._label(frames)
         count_good(self.directory, self.number, answer, everything=True)
-        keep_labels(self.config, self.directory, self.number, answer)
+        seconds = time.monotonic() - begun
+        keep_labels(self.config, self.directory, self.number, answer, seconds=seconds)
 
     def _label(self, frames: Dataset) -> Dataset:
         if self.work.runner is None:

@@ -14,6 +14,7 @@ from uncv.data import Dataset
 from uncv.errors import ConfigError
 from uncv.io import read
 from uncv.learning.directory import regular
+from uncv.stopping import BOND_FACTOR
 from uncv.structures import alanine_dipeptide
 from uncv.units import ANGSTROM_IN_NM
 
@@ -132,7 +133,10 @@ def load_structure(system: SystemConfig) -> tuple[Topology, Dataset]:
 
 
 def bare_topology(start: Dataset) -> Topology:
-    """Return a topology of the atoms of the first frame, in one residue and without bonds."""
+    """Return a topology of the atoms of the first frame, in one residue.
+
+    Atoms closer than 1.2 times the sum of their covalent radii are bonded.
+    """
     from openmm import Vec3, app, unit
 
     topology = app.Topology()
@@ -140,10 +144,25 @@ def bare_topology(start: Dataset) -> Topology:
     for number, z in enumerate(start.numbers[0][start.mask[0]]):
         element = app.Element.getByAtomicNumber(int(z))
         topology.addAtom(f"{element.symbol}{number + 1}", element, residue)
+    atoms = list(topology.atoms())
+    for first, second in _bonds(start):
+        topology.addBond(atoms[first], atoms[second])
     if start.pbc[0].all() and is_reduced(start.cell[0]):
         vectors = [Vec3(*row) for row in start.cell[0] * ANGSTROM_IN_NM]
         topology.setPeriodicBoxVectors(vectors * unit.nanometer)
     return topology
+
+
+def _bonds(start: Dataset) -> list[tuple[int, int]]:
+    from ase import Atoms
+    from ase.data import covalent_radii
+    from ase.neighborlist import neighbor_list
+
+    real = start.mask[0]
+    numbers = start.numbers[0][real]
+    atoms = Atoms(numbers, start.positions[0][real], cell=start.cell[0], pbc=start.pbc[0].tolist())
+    first, second = neighbor_list("ij", atoms, BOND_FACTOR * covalent_radii[numbers])
+    return sorted({(int(i), int(j)) for i, j in zip(first, second, strict=True) if i < j})
 
 
 def is_reduced(cell: FloatArray) -> bool:
