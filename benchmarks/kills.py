@@ -45,6 +45,7 @@ stop: {max_force_ev_per_angstrom: null}
 selection: {batch_size: 3}
 budget: {initial_labels: 6, labels: 12}
 """
+KILLS_OF_A_LIFE = 4  # at most
 STAGES = {
     "": "before anything is written",
     "begun": "first labels",
@@ -221,7 +222,7 @@ def measure(kills: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
             shutil.copytree(folder / "reference_0", keep / "reference", dirs_exist_ok=True)
         while found.kills < kills:
             run = folder / f"life_{found.lives}"
-            most = kills - found.kills
+            most = min(kills - found.kills, chance.randint(1, KILLS_OF_A_LIFE))
             stages, wrong = one_life(config, run, expected, chance, seconds, most)
             found.kills += stages.total()
             found.lives += 1

@@ -127,20 +127,17 @@ def test_an_element_that_the_first_potential_does_not_know(tmp_path):
 
 
 def test_dynamics_that_cannot_be_run(tmp_path):
-    """Hydrogen in hydrogen has no heavy neighbour to take mass from."""
-    ase.io.write(tmp_path / "h2.xyz", molecule("H2"))
+    """Four hydrogens of 5 amu would leave nothing of a carbon."""
+    ase.io.write(tmp_path / "ch4.xyz", molecule("CH4"))
     path = written(
         tmp_path,
-        system={"structure": "h2.xyz"},
-        oracle={
-            "kind": "ase",
-            "calculator": "ase.calculators.morse.MorsePotential",
-            "max_force_ev_per_angstrom": None,
-        },
+        system={"structure": "ch4.xyz"},
+        sampling={"hydrogen_mass_amu": 5.0},
+        oracle={"kind": "xtb", "max_force_ev_per_angstrom": None},
     )
     found = dry_run(path)
     assert found.exit_code == 1
-    assert "a hydrogen mass of 4.0 amu cannot be taken from" in found.problem
+    assert "a hydrogen mass of 5.0 amu cannot be taken from" in found.problem
     assert found.stages[1].seconds is not None
 
 

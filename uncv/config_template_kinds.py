@@ -13,7 +13,7 @@ class Template(NamedTuple):
 
 
 LIGHT: dict[str, Any] = {"timestep_fs": 0.5, "hydrogen_mass_amu": None}
-"""Of structures without bonds: hydrogen keeps its mass, and so takes a short step."""
+"""Hydrogen with its own mass needs a short step."""
 
 TEMPLATES: dict[str, Template] = {
     "quick": Template(
