@@ -1,9 +1,7 @@
-"""Who does the work of a campaign does not change what comes of it; stages that overlap lose nothing."""
+"""Whoever does the work of a campaign, the same comes of it; overlapping stages lose nothing."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from uncv.executors import Done, Failed
 from uncv.journal import Journal
 from uncv.learning import learn
 from uncv.learning.directory import RunDirectory
+from uncv.learning.setup import make_setup
 from uncv.learning.tasks import shares_of
 from uncv.learning.work import Work, values_of
 
@@ -144,7 +143,7 @@ def test_a_group_that_fails_is_left_out_and_recorded(tmp_path, monkeypatch):
 
 
 def test_when_all_groups_fail_the_campaign_ends_with_the_reason():
-    with pytest.raises(CampaignError, match="2 of 2 tasks of sampling failed .first: no memory"):
+    with pytest.raises(CampaignError, match=r"2 of 2 tasks of sampling failed .first: no memory"):
         values_of([Failed("no memory"), Failed("no memory")], "sampling")
     assert values_of([Done(3)], "sampling") == [3]
 
@@ -165,7 +164,7 @@ def test_wall_time_ends_a_campaign_that_goes_on_in_the_next_job(tmp_path, alone)
 def test_where_the_work_is_done_may_change_between_runs(tmp_path):
     learn({**campaign(), "budget": {"labels": 8, "initial_labels": 8}}, tmp_path / "run")
     assert learn(campaign(retries=2), tmp_path / "run").labels == 14
-    with pytest.raises(CampaignError, match="begun with another execution.walker_groups"):
+    with pytest.raises(CampaignError, match=r"begun with another execution.walker_groups"):
         learn({**TINY, "execution": {}}, tmp_path / "run")
 
 
@@ -258,6 +257,4 @@ def test_crystals_that_cannot_be(copper, change, message):
     for section, values in change.items():
         copper[section].update(values)
     with pytest.raises(ConfigError, match=message):
-        from uncv.learning.setup import make_setup
-
         make_setup(make_config(copper))

@@ -24,9 +24,9 @@ from uncv.training.heads import heads_by_errors, set_heads, with_head
 from uncv.training.likelihood import head_errors, normal, normal_inverse_gamma, raw_of
 from uncv.training.loop import validate
 from uncv.training.loss import predict, squared_errors
+from uncv.training.members import some_members
 from uncv.training.network_pass import NetworkPass, weights_of
 from uncv.training.networks import copied_networks, networks_of
-from uncv.training.members import some_members
 from uncv.uncertainty import EvidentialUncertainty, MVEUncertainty
 
 MVE = replace(QUICK, head="mean_variance", epochs=4)

@@ -18,8 +18,8 @@ from uncv.training import TrainSettings, hold_out, train
 from uncv.training.centring import centre, fit_centring, uncentre
 from uncv.training.frames import LabelledFrames
 from uncv.training.loss import frame_losses, predict, squared_errors
-from uncv.training.networks import copied_networks, gradients_by_member, networks_of
 from uncv.training.members import some_members
+from uncv.training.networks import copied_networks, gradients_by_member, networks_of
 from uncv.training.start import starting_potential
 from uncv.training.train import subsets
 
@@ -418,7 +418,8 @@ def ani1x() -> AniPotential:
 def test_some_members_are_those_of_the_ensemble(ani1x):
     data = molecules(2, (8, 1, 1), 0)
     expected = ani1x.evaluate(data).energies[:3]
-    np.testing.assert_allclose(some_members(ani1x, 0, 3).evaluate(data).energies, expected, atol=1e-9)
+    found = some_members(ani1x, 0, 3).evaluate(data).energies
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_fine_tuning_starts_from_ani1x_with_references_of_the_data(ani1x):
