@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,13 +90,17 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_once(path, victim):
-    """Kill this process or its parent, unless that was done before."""
+def die_once(path, generations=0):
+    """Kill this process, its parent or grandparent, unless that was done before."""
     if Path(path).exists():
-        return os.getpid()
+        return "well"
     Path(path).touch()
     time.sleep(0.1)
-    os.kill(os.getpid() if victim == "worker" else os.getppid(), signal.SIGKILL)
+    victim = os.getpid()
+    for _ in range(generations):
+        status = Path(f"/proc/{victim}/status").read_text()
+        victim = int(re.search(r"PPid:\s+(\d+)", status)[1])
+    os.kill(victim, signal.SIGKILL)
     return time.sleep(60)
 
 
@@ -195,10 +200,19 @@ def test_numbers_are_the_same_bit_by_bit(executor):
 
 def test_a_dead_worker_is_replaced_and_its_task_begun_again(workers, tmp_path):
     tasks = [partial(square, x) for x in range(4)]
-    tasks.insert(1, partial(die_once, tmp_path / "f", "worker"))
+    tasks.insert(1, partial(die_once, tmp_path / "f"))
     found = TaskRunner(workers, TaskSettings(workers=2)).run(tasks)
     assert [found[n] for n in (0, 2, 3, 4)] == [Done(x * x) for x in range(4)]
-    assert isinstance(found[1], Done)
+    assert found[1] == Done("well")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generations", [1, 2])
+def test_parsl_is_mended_where_its_own_processes_die(opened, tmp_path, generations):
+    """A worker of Parsl above the one that does the task, or the one that leads them all."""
+    tasks = [partial(square, 2), partial(die_once, tmp_path / "f", generations), partial(square, 3)]
+    found = TaskRunner(opened("parsl"), TaskSettings(workers=2, retries=0)).run(tasks)
+    assert found == [Done(4), Done("well"), Done(9)]
 
 
 def test_a_task_that_always_kills_its_worker_is_set_apart(workers):
@@ -247,7 +261,7 @@ def test_a_pool_says_when_a_task_took_too_long(pool):
 
 def test_a_death_in_a_pool_costs_the_others_nothing(pool, tmp_path):
     """The other worker keeps its process, and its task is not begun again."""
-    slow = pool.submit(partial(die_once, tmp_path / "f", "worker"))
+    slow = pool.submit(partial(die_once, tmp_path / "f"))
     for future in [pool.submit(die) for _ in range(3)]:
         assert isinstance(future.exception(), WorkerDied)
     assert isinstance(slow.exception(), WorkerDied)

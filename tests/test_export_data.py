@@ -167,9 +167,7 @@ def test_npz_of_a_crystal_has_cells_and_stress(copper, tmp_path):
 
 
 def test_npz_refuses_several_molecules(mixed, tmp_path):
-    with pytest.raises(
-        DataError, match=r"one molecule, found CH4O, H2O: .* to extxyz"
-    ):
+    with pytest.raises(DataError, match=r"one molecule, found CH4O, H2O: .* to extxyz"):
         exported(mixed, tmp_path, "npz", "all.npz")
 
 
