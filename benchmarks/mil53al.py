@@ -46,7 +46,7 @@ CURVE = (800, 950, 1500) if QUICK else (780, 800, *range(814, 1551, 30))
 METADYNAMICS = """\
 # Well-tempered metadynamics on the cell volume (nm^3), anew in each round; walkers share hills.
 v: VOLUME
-METAD ARG=v PACE=50 HEIGHT=3 SIGMA=0.02 BIASFACTOR=20 TEMP=300 WALKERS_N=4 WALKERS_RSTRIDE=50
+METAD ARG=v PACE=50 HEIGHT=3 SIGMA=0.02 BIASFACTOR=20 TEMP=300 WALKERS_N=2 WALKERS_RSTRIDE=50
 PRINT ARG=v STRIDE=25 FILE=COLVAR
 """
 METHODS: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ def campaign(out: Path, method: str, pressure: float, seed: int) -> dict[str, An
     """Return the configuration of a campaign."""
     networks = {"hidden": [8], "epochs": 2, "epochs_warm": 1}
     if not QUICK:
-        networks = {"hidden": [32, 24], "epochs": 80, "epochs_warm": 25}
+        networks = {"hidden": [32, 24], "epochs": 60, "epochs_warm": 20}
     plumed = {}
     if method == "metadynamics":
         (out / "plumed.dat").write_text(METADYNAMICS)
@@ -82,18 +82,23 @@ def campaign(out: Path, method: str, pressure: float, seed: int) -> dict[str, An
         "bias": METHODS[method],
         "sampling": {
             "pressure_gpa": pressure,
-            "steps_per_round": 10 if QUICK else 800,
+            "steps_per_round": 10 if QUICK else 1000,
             "stride": 5 if QUICK else 25,
-            "walkers": 4,
+            "walkers": 2,
             "timestep_fs": 1.0,
             "hydrogen_mass_amu": 4.0,
             **plumed,
         },
-        "stop": {"max_uncertainty": 1.5, "max_bond_factor": 1.6, "min_contact_factor": None},
+        "stop": {
+            "max_uncertainty": 1.5,
+            "max_bond_factor": 1.6,
+            "min_contact_factor": None,
+            "volume_limits_angstrom3": [740, 1650],
+        },
         "selection": {"batch_size": 2 if QUICK else 12},
         "budget": {
-            "labels": 8 if QUICK else 92,
-            "initial_labels": 6 if QUICK else 32,
+            "labels": 8 if QUICK else 84,
+            "initial_labels": 6 if QUICK else 24,
             "initial_strain": 0.03,
             "initial_displacements_angstrom": [0.02, 0.06],
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from uncv.config_section import Positive, PositiveInt, Section
 
@@ -90,3 +90,15 @@ class StopConfig(Section):
     max_force_ev_per_angstrom: Positive | None = Field(
         default=30.0, description="on any atom, by the potential"
     )
+    volume_limits_angstrom3: tuple[Positive, Positive] | None = Field(
+        default=None,
+        description="smallest and largest cell at constant pressure; by default half of the start "
+        "structure and three times as much",
+    )
+
+    @field_validator("volume_limits_angstrom3")
+    @classmethod
+    def _ordered(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits is not None and limits[0] >= limits[1]:
+            raise ValueError(f"volume_limits_angstrom3 are {limits}; give the smaller one first")
+        return limits

@@ -198,9 +198,9 @@ def _stress_weight(config: CampaignConfig) -> float | None:
 
 
 def dynamics_settings(
-    config: CampaignConfig, engine: Engine, walkers: int
+    config: CampaignConfig, engine: Engine, starts: Dataset
 ) -> SampleSettings | CrystalSettings:
-    """Return the dynamics of a group of walkers."""
+    """Return the dynamics of a group of walkers that begin at these structures."""
     given = config.sampling
     common: dict[str, Any] = {
         "temperature": _temperature(config),
@@ -208,7 +208,7 @@ def dynamics_settings(
         "hydrogen_mass": given.hydrogen_mass_amu,
         "steps": given.steps_per_round,
         "stride": given.stride,
-        "walkers": walkers,
+        "walkers": len(starts),
     }
     if engine == "openmm":
         return SampleSettings(friction=given.friction_per_ps, **common)
@@ -218,8 +218,18 @@ def dynamics_settings(
         thermostat_time=given.thermostat_time_fs,
         barostat_time=given.barostat_time_fs,
         stress_strength=config.bias.stress_strength,
+        volume_limits=_volume_limits(config, starts),
         **common,
     )
+
+
+def _volume_limits(config: CampaignConfig, starts: Dataset) -> tuple[float, float]:
+    """Return the limits in units of the smallest and the largest start volume."""
+    volumes = np.abs(np.linalg.det(starts.cell))
+    limits = config.stop.volume_limits_angstrom3
+    if limits is None or not volumes.all():
+        return CrystalSettings.volume_limits
+    return limits[0] / float(volumes.min()), limits[1] / float(volumes.max())
 
 
 def _temperature(config: CampaignConfig) -> float | Schedule:

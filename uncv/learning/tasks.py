@@ -74,7 +74,7 @@ class WalkerGroup:
             topology,
             self.starts,
             cv,
-            dynamics_settings(self.config, self.engine, len(self.starts)),
+            dynamics_settings(self.config, self.engine, self.starts),
             checker,
             self.pool,
             self.seed("warm_up"),
