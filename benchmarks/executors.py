@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from uncv.config_execution import ExecutionConfig
+from uncv.config.execution import ExecutionConfig
 from uncv.data import Dataset
 from uncv.executors import TaskRunner, open_runner
 from uncv.io import read
 from uncv.labelling import label_frames
-from uncv.oracles import FrameOracle, PySCFOracle
+from uncv.oracles import FrameOracle, PySCFOracle, ScfSettings
 
 DATA = Path(os.environ.get("UNCV_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SPEED_UP, TASK_MS = 1.7, 50.0
@@ -55,7 +55,7 @@ def seconds_of(runner: TaskRunner, oracle: FrameOracle, frames: Dataset) -> tupl
 
 def speed_up(frames: Dataset, workers: int, turns: int) -> dict[str, Any]:
     """Return seconds by one worker and by several, in turns, and whether the labels agree."""
-    oracle = PySCFOracle("pbe", "def2-svp")
+    oracle = PySCFOracle("pbe", "sto-3g", settings=ScfSettings(grid_level=1))
     one, several = (ExecutionConfig(kind="process_pool", workers=n) for n in (1, workers))
     times: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder, open_runner(one, folder) as single:
@@ -126,16 +126,17 @@ PAGE = """\
 Written by `python benchmarks/executors.py --report docs/benchmarks` on {cores} cores ({machine}),
 Python {python}; one thread in each process.
 
-**Labels.** {frames} frames of ethanol (rMD17), {level}, one frame a task, by one worker process
-and by {workers}, in turns:
+**Labels.** {frames} frames of ethanol (rMD17), one a task, by one worker process and by {workers},
+in turns ({level}):
 
 | turn | one worker, s | {workers} workers, s | ratio |
 |---|---|---|---|
 {turns}
 
 Median ratio **{speed_up:.2f}**; at least {wanted} is wanted: **{labels_verdict}**. More than the
-number of cores there cannot be. The labels of both are {same_labels}. Until each of the {workers}
-had started, loaded PySCF and labelled its first frame, {start:.1f} s passed, which are not counted.
+number of cores there cannot be. The labels of both are {same_labels}. Until each of the
+{workers} had started, loaded PySCF and labelled its first frame, {start:.1f} s passed; they are
+not counted.
 
 **Tasks that do nothing.** {tasks} of them, two workers:
 

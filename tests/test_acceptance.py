@@ -23,7 +23,7 @@ from uncv.acceptance_spread import (
     mean_force_spread,
 )
 from uncv.anharmonicity import HarmonicModel, anharmonicity
-from uncv.config_selection import AcceptanceConfig
+from uncv.config.selection import AcceptanceConfig
 from uncv.data import Dataset
 from uncv.errors import DataError
 

@@ -13,7 +13,7 @@ import uncv
 from uncv.calibration import ConformalCalibrator
 from uncv.cli import app
 from uncv.config import dump_config, load_config, make_config
-from uncv.config_schema import config_schema
+from uncv.config.schema import config_schema
 from uncv.data import Dataset
 from uncv.doctor import Check, Diagnosis
 from uncv.oracles import OpenMMForceField

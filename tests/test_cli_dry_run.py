@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from uncv.cli import app
 from uncv.config import load_config
-from uncv.config_template import template
+from uncv.config.template import template
 from uncv.dry_run import dry_run
 from uncv.errors import CalibrationError
 from uncv.journal import Journal, run_lock

@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from uncv.cli import app
-from uncv.cli_progress import campaign_progress
+from uncv.cli.progress import campaign_progress
 from uncv.journal import Journal
 from uncv.learning import CampaignProgress, learn
 

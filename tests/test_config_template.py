@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from uncv.config import CampaignConfig, dump_config, load_config, make_config, parse_config
-from uncv.config_schema import DRAFT, config_schema
-from uncv.config_template import template, template_kinds
-from uncv.config_template_kinds import TEMPLATES
+from uncv.config.schema import DRAFT, config_schema
+from uncv.config.template import template, template_kinds
+from uncv.config.template_kinds import TEMPLATES
 from uncv.errors import ConfigError
 
 KINDS = tuple(template_kinds())

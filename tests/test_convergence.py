@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from uncv.config_selection import ConvergenceConfig
+from uncv.config.selection import ConvergenceConfig
 from uncv.convergence import (
     CoverageStays,
     LabelBudget,

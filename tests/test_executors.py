@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uncv.config_execution import ExecutionConfig
+from uncv.config.execution import ExecutionConfig
 from uncv.errors import ConfigError, ExecutionError, WallTimeReached, WorkerDied
 from uncv.executors import (
     Done,
@@ -500,7 +500,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
 SCRIPT = """
 import subprocess, sys, time
 from functools import partial
-from uncv.config_execution import ExecutionConfig
+from uncv.config.execution import ExecutionConfig
 from uncv.executors import open_runner
 
 if __name__ == "__main__":

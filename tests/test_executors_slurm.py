@@ -15,7 +15,7 @@ from parsl.executors import HighThroughputExecutor
 from parsl.providers import LocalProvider, SlurmProvider
 
 from uncv.config import make_config, parse_config
-from uncv.config_execution import ExecutionConfig
+from uncv.config.execution import ExecutionConfig
 from uncv.errors import ConfigError, ExecutionError
 from uncv.executors import open_executor
 from uncv.executors.parsl_pool import ParslExecutor, local_config

@@ -10,7 +10,7 @@ import pytest
 import tiny
 from pydantic import TypeAdapter, ValidationError
 
-from uncv.config_oracle import ORACLE_SECTIONS, OracleConfig, oracle_beside
+from uncv.config.oracle import ORACLE_SECTIONS, OracleConfig, oracle_beside
 from uncv.errors import ConfigError
 from uncv.oracles import (
     AseOracle,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from uncv.config_oracle import ORACLE_SECTIONS, OracleConfig
+from uncv.config.oracle import ORACLE_SECTIONS, OracleConfig
 
 PAGE = (Path(__file__).parents[1] / "docs" / "oracles.md").read_text(encoding="utf-8")
 

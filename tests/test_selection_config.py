@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from uncv.config_selection import SelectionConfig
+from uncv.config.selection import SelectionConfig
 from uncv.features_frames import FrameFeatures
 from uncv.selection import METHODS, Method, select
 

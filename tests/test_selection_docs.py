@@ -13,7 +13,7 @@ import yaml
 from ase.build import bulk
 
 import uncv
-from uncv.config_selection import ConvergenceConfig, SelectionConfig
+from uncv.config.selection import ConvergenceConfig, SelectionConfig
 
 PAGE = (Path(__file__).parents[1] / "docs" / "acquisition.md").read_text(encoding="utf-8")
 

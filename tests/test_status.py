@@ -13,15 +13,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-import uncv.status_holder
+import uncv.status.holder
 from uncv.cli import app
 from uncv.errors import CampaignError
 from uncv.journal import Journal, run_lock
 from uncv.status import run_directory, status
-from uncv.status_estimate import Plan, seconds_left
-from uncv.status_holder import holder_of
-from uncv.status_journal import Errors, RoundStatus, read_events, rounds_of
-from uncv.status_words import describe, duration
+from uncv.status.estimate import Plan, seconds_left
+from uncv.status.holder import holder_of
+from uncv.status.journal import Errors, RoundStatus, read_events, rounds_of
+from uncv.status.words import describe, duration
 
 CONFIG = {"budget": {"labels": 40}, "selection": {"batch_size": 10}}
 ERRORS = {"energy_rmse_mev_per_atom": 2.0, "force_rmse_ev_per_angstrom": 0.1}
@@ -232,7 +232,7 @@ def test_who_holds_it_is_told_without_taking_the_lock(tmp_path):
 def test_where_the_system_does_not_tell(tmp_path, monkeypatch):
     run = run_with(tmp_path / "run")
     with run_lock(run):
-        monkeypatch.setattr(uncv.status_holder, "LOCKS", tmp_path / "none")
+        monkeypatch.setattr(uncv.status.holder, "LOCKS", tmp_path / "none")
         assert status(run).state == "unknown"  # this process lives
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
@@ -291,7 +291,7 @@ def test_the_command_shows_the_rounds(tmp_path):
 def test_watching_prints_a_line_of_json_each_time_and_ends(tmp_path, monkeypatch):
     run = run_with(tmp_path / "run", EVENTS[:6])
     waits = []
-    monkeypatch.setattr("uncv.status_holder.LOCKS", tmp_path / "locks")
+    monkeypatch.setattr("uncv.status.holder.LOCKS", tmp_path / "locks")
     table = tmp_path / "locks"
     (run / "lock").write_text("42")
     place = (run / "lock").stat()

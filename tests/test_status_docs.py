@@ -9,7 +9,7 @@ import pytest
 from test_cli_progress import finished_run
 
 import uncv
-from uncv.config_template import template_kinds
+from uncv.config.template import template_kinds
 from uncv.export_data import FORMATS
 from uncv.journal import Journal
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.acceptance_factors import BoltzmannFactor, EnergyFactor, UncertaintyFactor
-from uncv.config_selection import AcceptanceConfig
+from uncv.config.selection import AcceptanceConfig
 from uncv.errors import DataError
 
 FloatArray = NDArray[np.float64]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import cast
 
-from uncv.config_selection import ConvergenceConfig
+from uncv.config.selection import ConvergenceConfig
 from uncv.convergence.base import AfterRounds, StopRule
 from uncv.convergence.counting import LabelBudget, RoundsWithoutCandidate, StepsWithoutCandidate
 from uncv.convergence.series import CoverageStays, ObservableStays, UncertaintyBelow

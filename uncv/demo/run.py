@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from uncv.analysis import coverage, dihedrals
 from uncv.config import CampaignConfig
-from uncv.config_oracle import ForceFieldOracleConfig
+from uncv.config.oracle import ForceFieldOracleConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.demo.measures import RunSummary, angles_of, summarise, together

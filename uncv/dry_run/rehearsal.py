@@ -30,7 +30,7 @@ from uncv.learning.calibration import trains_folds
 from uncv.learning.directory import RunDirectory
 from uncv.learning.setup import Setup, displaced_starts, labelled_data, make_setup
 from uncv.status import run_directory
-from uncv.status_holder import holder_of
+from uncv.status.holder import holder_of
 
 EXCUSED = (DataError, TrainingError, CalibrationError, GradientError, ArithmeticError)
 """What may come of so few frames and so short a training, and need not befall the campaign."""

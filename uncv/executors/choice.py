@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uncv.config_execution import ExecutionConfig
+from uncv.config.execution import ExecutionConfig
 from uncv.errors import DependencyError
 from uncv.executors.in_process import InProcessExecutor
 from uncv.executors.pool import process_pool
-from uncv.executors.runner import TaskRunner, TaskSettings
+from uncv.executors.runner import TaskRunner
+from uncv.executors.settings import TaskSettings
 from uncv.importing import load_object
 
 if TYPE_CHECKING:

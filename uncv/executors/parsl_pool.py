@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from parsl.jobs.errors import TooManyJobFailuresError
 from parsl.providers import LocalProvider
 
 from uncv.errors import ExecutionError, WorkerDied
-from uncv.executors.pool import WorkerPool
+from uncv.executors.parsl_worker import supervise
 from uncv.executors.threads import thread_variables
 
 _INTERCHANGE = [sys.executable, "-m", "uncv.executors.parsl_interchange"]
@@ -102,7 +102,7 @@ class ParslExecutor(Executor):
         kernel = self._started()
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
-        inner = ParslPoolExecutor(dfk=kernel).submit(_supervise, task, self.threads)
+        inner = ParslPoolExecutor(dfk=kernel).submit(supervise, task, self.threads, os.getpgrp())
         inner.add_done_callback(partial(self._pass_on, kernel, outer))
         return outer
 
@@ -178,32 +178,6 @@ class ParslExecutor(Executor):
         return ExecutionError(
             f"no worker of Parsl has done anything: {error}; correct its configuration"
         )
-
-
-def _supervise(task: bytes, threads: int) -> bytes:
-    """Do a task in a process below Parsl's worker, and return what came of it as a pickle.
-
-    Parsl's workers share locks, which one that is killed takes along, and Parsl waits for ever
-    after an answer that it cannot read. So no task is done in them, and all they see are bytes.
-    """
-    try:
-        return _below(threads).submit(_do_pickled, task).result()
-    except Exception as error:  # noqa: BLE001 - goes to the caller
-        return pickle.dumps((None, error))
-
-
-@cache
-def _below(threads: int) -> WorkerPool:
-    return WorkerPool(1, threads)
-
-
-def _do_pickled(task: bytes) -> bytes:
-    answer: tuple[Any, Exception | None]
-    try:
-        answer = (pickle.loads(task)(), None)  # noqa: S301 - made by submit, sent encrypted
-    except Exception as error:  # noqa: BLE001 - goes to the caller
-        answer = (None, error)
-    return pickle.dumps(answer)
 
 
 def _read(future: Future[Any], answer: bytes) -> None:

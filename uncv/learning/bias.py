@@ -22,7 +22,7 @@ from uncv.bias import (
     choose_tanh,
     choose_udd,
 )
-from uncv.config_bias import SATURATING, BiasConfig
+from uncv.config.bias import SATURATING, BiasConfig
 from uncv.learning.dynamics import Dynamics
 from uncv.sampling import SampleSettings
 from uncv.sampling_crystal import CrystalSettings

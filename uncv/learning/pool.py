@@ -9,7 +9,7 @@ from uncv.acceptance import make_acceptance
 from uncv.acceptance_spread import committee_spread
 from uncv.anharmonicity import HarmonicModel, finite_displacements, read_harmonic, relaxed
 from uncv.config import CampaignConfig
-from uncv.config_selection import AcceptanceConfig, SelectionConfig
+from uncv.config.selection import AcceptanceConfig, SelectionConfig
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.errors import CampaignError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from uncv.config import CampaignConfig
-from uncv.config_uncertainty import UncertaintyConfig
+from uncv.config.uncertainty import UncertaintyConfig
 from uncv.data import Dataset
 from uncv.errors import ConfigError
 from uncv.io import read

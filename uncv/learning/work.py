@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from uncv.config_execution import ExecutionConfig
+from uncv.config.execution import ExecutionConfig
 from uncv.errors import CampaignError, WallTimeReached
 from uncv.executors import Done, Failed, TaskRunner, open_runner
 

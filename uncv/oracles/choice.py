@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uncv.config_oracle import (
+from uncv.config.oracle import (
     AseOracleConfig,
     CommandOracleConfig,
     ForceFieldOracleConfig,

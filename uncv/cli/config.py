@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from uncv.cli_output import answer
+from uncv.cli.output import answer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +19,7 @@ app = typer.Typer(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a configuration: every key with its description and default."""
-    from uncv.config_schema import config_schema
+    from uncv.config.schema import config_schema
 
     typer.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
 
@@ -31,8 +31,8 @@ def template(
     ] = None,
 ) -> None:
     """Print a configuration with comments, to be changed: uncv config template xtb > my.yaml."""
-    from uncv.config_template import template as make
-    from uncv.config_template import template_kinds
+    from uncv.config.template import template as make
+    from uncv.config.template import template_kinds
 
     if kind is None:
         answer(template_kinds(), as_json=False)

@@ -13,8 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from uncv.cli_output import answer
-from uncv.cli_rounds import rounds_table
+from uncv.cli.output import answer
+from uncv.cli.rounds import rounds_table
 
 if TYPE_CHECKING:
     from uncv.status import CampaignStatus
@@ -70,7 +70,7 @@ def _page(found: CampaignStatus) -> RenderableType:
 
 
 def _lines(found: CampaignStatus) -> dict[str, str]:
-    from uncv.status_words import duration
+    from uncv.status.words import duration
 
     age = found.last_event_age_s
     left = "" if found.seconds_left is None else f"about {duration(found.seconds_left)}"

@@ -10,20 +10,20 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from uncv.config_bias import BiasConfig
-from uncv.config_dynamics import SamplingConfig, StopConfig
-from uncv.config_execution import ExecutionConfig
-from uncv.config_oracle import (
+from uncv.config.bias import BiasConfig
+from uncv.config.dynamics import SamplingConfig, StopConfig
+from uncv.config.execution import ExecutionConfig
+from uncv.config.oracle import (
     ORACLE_SECTIONS,
     ForceFieldOracleConfig,
     OracleConfig,
     oracle_beside,
 )
-from uncv.config_section import PositiveInt, Section
-from uncv.config_selection import ConvergenceConfig, SelectionConfig
-from uncv.config_system import BudgetConfig, SystemConfig
-from uncv.config_training import CalibrationConfig, PotentialConfig
-from uncv.config_uncertainty import (
+from uncv.config.section import PositiveInt, Section
+from uncv.config.selection import ConvergenceConfig, SelectionConfig
+from uncv.config.system import BudgetConfig, SystemConfig
+from uncv.config.training import CalibrationConfig, PotentialConfig
+from uncv.config.uncertainty import (
     UNCERTAINTY_SECTIONS,
     EnsembleConfig,
     UncertaintyConfig,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uncv.cli_output import answer, step_progress
+from uncv.cli.output import answer, step_progress
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -13,21 +13,21 @@ from typing import Annotated
 
 import typer
 
-from uncv.cli_analysis import analyze
-from uncv.cli_config import app as config_commands
-from uncv.cli_evaluation import between_0_and_1, show_evaluation
-from uncv.cli_export_data import export_data
-from uncv.cli_learn import learn
-from uncv.cli_options import BiasKind, BiasOptions, ChosenBias, Strength
-from uncv.cli_output import (
+from uncv.cli.analysis import analyze
+from uncv.cli.config import app as config_commands
+from uncv.cli.evaluation import between_0_and_1, show_evaluation
+from uncv.cli.export_data import export_data
+from uncv.cli.learn import learn
+from uncv.cli.options import BiasKind, BiasOptions, ChosenBias, Strength
+from uncv.cli.output import (
     Commands,
     answer,
     check_line,
     demo_progress,
     step_progress,
 )
-from uncv.cli_plugin import app as plugin
-from uncv.cli_status import status
+from uncv.cli.plugin import app as plugin
+from uncv.cli.status import status
 
 app = typer.Typer(
     cls=Commands,
@@ -266,7 +266,7 @@ def label(
     (xtb), functional=pbe, basis=def2-svp (pyscf), calculator=ase.calculators.emt.EMT (ase).
     """
     from uncv.config import SystemConfig, make_oracle_section
-    from uncv.config_oracle import oracle_beside
+    from uncv.config.oracle import oracle_beside
     from uncv.io import read, write
     from uncv.learning.setup import load_structure
     from uncv.oracles import labelled_part, make_oracle

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from uncv.cli_output import answer
+from uncv.cli.output import answer
 
 
 class DataFormat(StrEnum):

@@ -13,12 +13,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from uncv.cli_rounds import rounds_table
+from uncv.cli.rounds import rounds_table
 from uncv.errors import CampaignError
 
 if TYPE_CHECKING:
     from uncv.learning import CampaignProgress
-    from uncv.status_journal import Event
+    from uncv.status.journal import Event
 
 Tell = Callable[["CampaignProgress"], None]
 
@@ -76,7 +76,7 @@ class _Follower:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def _events(self) -> list[Event]:
-        from uncv.status_journal import read_events
+        from uncv.status.journal import read_events
 
         return read_events(self.path).events
 
@@ -93,7 +93,7 @@ class _Lines:
             self.show_new()
 
     def show_new(self) -> None:
-        from uncv.status_words import describe
+        from uncv.status.words import describe
 
         for event in self.journal.new():
             at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
@@ -151,13 +151,13 @@ class _Page:
         return Group(self.bars)
 
     def _left(self) -> str:
-        from uncv.status_words import duration
+        from uncv.status.words import duration
 
         if self.left is None:
             return ""
         return f", about {duration(max(0.0, self.left - time.monotonic()))} left"
 
     def _elapsed(self) -> str:
-        from uncv.status_words import duration
+        from uncv.status.words import duration
 
         return duration(time.monotonic() - self.begun[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from uncv.status_journal import Event
+from uncv.status.journal import Event
 
 UNITS = {"energy": " eV", "force": " eV/Å"}
 """Of an uncertainty, by its kind."""

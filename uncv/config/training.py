@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from uncv.config_section import Positive, PositiveInt, Section, Share
+from uncv.config.section import Positive, PositiveInt, Section, Share
 
 
 class PotentialConfig(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from uncv.config_section import Positive, PositiveInt, Section
+from uncv.config.section import Positive, PositiveInt, Section
 
 Reduction = Literal["mean", "sum", "rms", "softmax"]
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import yaml
 
 from uncv.errors import CampaignError
-from uncv.status_estimate import Plan, seconds_left
-from uncv.status_holder import holder_of
-from uncv.status_journal import Event, RoundStatus, read_events, rounds_of
+from uncv.status.estimate import Plan, seconds_left
+from uncv.status.holder import holder_of
+from uncv.status.journal import Event, RoundStatus, read_events, rounds_of
 
 State = Literal["running", "stopped", "finished", "unknown"]
 _NEXT_STAGE = {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncv.cli_output import answer, errors_console
-from uncv.cli_progress import campaign_progress
+from uncv.cli.output import answer, errors_console
+from uncv.cli.progress import campaign_progress
 
 if TYPE_CHECKING:
     from uncv.dry_run import DryRun, PlannedStage
@@ -64,7 +64,7 @@ def show_dry_run(found: DryRun) -> None:
 
 
 def _lines(found: DryRun) -> list[str]:
-    from uncv.status_words import duration
+    from uncv.status.words import duration
 
     lines = [f"run directory: {found.directory}" + (f" ({found.state})" if found.state else "")]
     if found.label_budget:
@@ -87,7 +87,7 @@ def _lines(found: DryRun) -> list[str]:
 
 
 def _cost(stage: PlannedStage) -> str:
-    from uncv.status_words import duration
+    from uncv.status.words import duration
 
     if stage.seconds is None or stage.seconds_each is None:
         return f"{stage.count} {stage.unit}"

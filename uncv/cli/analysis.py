@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncv.cli_analysis_output import Reference, draw, lines, plain, surface_of
-from uncv.cli_output import answer
+from uncv.cli.analysis_output import Reference, draw, lines, plain, surface_of
+from uncv.cli.output import answer
 from uncv.errors import DataError
 from uncv.units import EV_IN_KJ_PER_MOL
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from uncv.config_section import Positive, PositiveInt, Section
+from uncv.config.section import Positive, PositiveInt, Section
 
 
 class ExecutionConfig(Section):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from uncv.config_section import Positive, PositiveInt, Section
+from uncv.config.section import Positive, PositiveInt, Section
 
 Torsion = tuple[int, int, int, int]
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from uncv.status_journal import Errors, RoundStatus
+    from uncv.status.journal import Errors, RoundStatus
 
 SHOWN = 20
 """Rounds that a table shows, the last ones."""

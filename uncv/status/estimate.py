@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from uncv.status_journal import RoundStatus
+from uncv.status.journal import RoundStatus
 
 LAST = 3
 """Rounds that the estimate looks at."""

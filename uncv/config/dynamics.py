@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from uncv.config_section import Positive, PositiveInt, Section
+from uncv.config.section import Positive, PositiveInt, Section
 
 
 class SamplingConfig(Section):

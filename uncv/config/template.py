@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from uncv.config import CampaignConfig, make_config
-from uncv.config_template_kinds import TEMPLATES
+from uncv.config.template_kinds import TEMPLATES
 from uncv.errors import ConfigError
 
 WIDTH = 96
