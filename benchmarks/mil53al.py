@@ -74,7 +74,7 @@ def campaign(out: Path, method: str, pressure: float, seed: int) -> dict[str, An
         "oracle": {
             "kind": "ase",
             "calculator": reference.CALCULATOR,
-            "arguments": {"rep": [2, 3, 3]},
+            "arguments": {"rep": [2, 4, 4]},
             "level_of_theory": "QuickFF",
         },
         "potential": {"members": 4, "batch_size": 4, "stress_weight": 100.0, **networks},
