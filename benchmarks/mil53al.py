@@ -93,7 +93,7 @@ def campaign(out: Path, method: str, pressure: float, seed: int) -> dict[str, An
             "max_uncertainty": 1.5,
             "max_bond_factor": 1.6,
             "min_contact_factor": None,
-            "volume_limits_angstrom3": [690, 1650],
+            "volume_limits_angstrom3": [560, 1650],
         },
         "selection": {"batch_size": 2 if QUICK else 6},
         "budget": {

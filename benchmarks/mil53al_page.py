@@ -37,7 +37,7 @@ large one has {large:.0f}), labelled by the QuickFF force field. Each has {label
 kinds differ in what drives them: nothing; metadynamics on the volume, anew in each round; the
 adaptive bias stress of strength 1 on the uncertainty (posterior of gradient features), without a
 bias force. A walker stops where the calibrated uncertainty passes 1.5 eV/Å, or the
-volume leaves 690 to 1650 Å^3.
+volume leaves 560 to 1650 Å^3.
 
 *Range* is that of the volumes at the stride over all rounds, *share* its part between the phases
 of the reference, of the distance between them; *coverage* is that of volumes from 780 to 1550
