@@ -156,6 +156,16 @@ def test_killed_without_warning_and_continued(finished, tmp_path):
     assert_same_labels(labels_of(tmp_path / "c_run"), labels_of(finished[0].directory))
 
 
+def test_labels_that_only_the_journal_knows_are_made_again(finished, tmp_path):
+    """As after a kill between the line of the journal and the file."""
+    learn({**TINY, "budget": {"labels": 8, "initial_labels": 8}}, tmp_path / "run")
+    journal = Journal(tmp_path / "run" / "journal.jsonl")
+    journal.append("labelled", round=1, frames=6, errors=[], candidates=6, seconds=0.1)
+    result = learn(TINY, tmp_path / "run")
+    assert (result.finished, result.labels) == (True, 14)
+    assert len(labels_of(tmp_path / "run")) == 14
+
+
 def test_control_c_ends_cleanly_and_can_be_continued(finished, tmp_path):
     def press(state):
         if state.stage == "sample":

@@ -176,7 +176,9 @@ class _Campaign:
         if not self._is_final(number):
             cv = self._round(number).train()
             self._write_candidates()
-            self.directory.journal.append("finished", labels=self.labels, reason=reason)
+            told = self.directory.journal.events("finished")
+            if not told or told[-1]["labels"] != self.labels or told[-1]["reason"] != reason:
+                self.directory.journal.append("finished", labels=self.labels, reason=reason)
             self.directory.save_model(self.directory.final, cv)
         self._tell(number, "done", 1.0)
 

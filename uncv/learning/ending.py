@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from uncv.config import CampaignConfig
 from uncv.convergence import RoundRecord, judge, make_rules, observe, torsion_counts
 from uncv.data import Dataset
@@ -28,14 +30,16 @@ def history(directory: RunDirectory) -> list[RoundRecord]:
 
     With stages that overlap, a round is a batch of labels and the segments since the batch before.
     """
+    labelled = directory.labelled()
+    rounds = np.zeros(0) if labelled is None else labelled.info["round"]
+    complete = directory.next_round()
     records, sampled = [], []
-    labels = 0
     for event in directory.journal.events():
-        if event["event"] == "labelled":
-            labels += event["frames"]
         if event["event"] == "sampled":
             sampled.append(event)
-        if event["event"] == "no_candidate" or (event["event"] == "labelled" and event["round"]):
+        ends = event["event"] == "no_candidate" or (event["event"] == "labelled" and event["round"])
+        if ends and event["round"] < complete:  # not what a kill has left in the journal alone
+            labels = int((rounds <= event["round"]).sum())
             records.append(_record(sampled, labels, event.get("candidates", 0)))
             sampled = []
     return records
