@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from uncv.calibration import ConformalCalibrator
     from uncv.cv import UncertaintyCV
     from uncv.data import Dataset, concatenate
+    from uncv.export_data import export_data
     from uncv.io import read, write
     from uncv.learning import learn
     from uncv.models import ModulePotential, load_mace, load_potential
     from uncv.sampling import SampledRun, SampleSettings, sample
+    from uncv.sampling_crystal import CrystalSettings, sample_crystal
     from uncv.selection import select
     from uncv.stopping import StopRules
     from uncv.training import TrainSettings, train
@@ -84,6 +86,9 @@ _HOME = {
     "sample": "uncv.sampling",
     "SampleSettings": "uncv.sampling",
     "SampledRun": "uncv.sampling",
+    "sample_crystal": "uncv.sampling_crystal",
+    "CrystalSettings": "uncv.sampling_crystal",
+    "export_data": "uncv.export_data",
     "select": "uncv.selection",
     "learn": "uncv.learning",
 }
@@ -124,6 +129,9 @@ __all__ = [
     "sample",
     "SampleSettings",
     "SampledRun",
+    "sample_crystal",
+    "CrystalSettings",
+    "export_data",
     "select",
     "learn",
     "analysis",
