@@ -32,26 +32,24 @@ def quickff(atoms: Atoms) -> Any:
     return load_object(CALCULATOR)(atoms, rep=repeat)
 
 
-def volume_curve(points: tuple[int, ...]) -> list[dict[str, float]]:
+def volume_curve(points: tuple[int, ...], steps: int = 200) -> list[dict[str, Any]]:
     """Return energy against volume with atoms and cell shape relaxed, from both phases.
 
     Each branch goes on from one volume to the next; the lower energy of the two is the curve.
     """
     rows = []
     for path, volumes in ((CLOSED, points), (LARGE, points[::-1])):
-        rows += _branch(read_atoms(path), volumes, path.stem)
+        rows += _branch(read_atoms(path), volumes, path.stem, steps)
     return rows
 
 
-def _branch(atoms: Atoms, volumes: tuple[int, ...], name: str) -> list[dict[str, float]]:
+def _branch(atoms: Atoms, volumes: tuple[int, ...], name: str, steps: int) -> list[dict[str, Any]]:
     rows = []
-    for volume in sorted(volumes, key=lambda v: abs(v - atoms.get_volume())):
-        if (volume - atoms.get_volume()) * (volumes[-1] - volumes[0]) < 0 and rows:
-            continue
+    for volume in volumes:
         _scale(atoms, volume)
         atoms.calc = quickff(atoms)
         optimiser = BFGS(FrechetCellFilter(atoms, constant_volume=True), logfile=None, maxstep=0.08)
-        found = optimiser.run(fmax=0.03, steps=200)
+        found = optimiser.run(fmax=0.03, steps=steps)
         energy = float(atoms.get_potential_energy())
         rows.append({"from": name, "volume": volume, "energy": energy, "converged": bool(found)})
     return rows
@@ -66,9 +64,9 @@ def _scale(atoms: Atoms, volume: float) -> None:
     atoms.set_cell(cell, scale_atoms=True)
 
 
-def held_out() -> Dataset:
+def held_out(every: int = 1) -> Dataset:
     """Return frames of both phases from molecular dynamics with DFT, labelled by QuickFF."""
-    frames = dft_frames()
+    frames = dft_frames()[::every]
     parts = []
     for n in range(len(frames)):
         frame = frames[n].without_labels()

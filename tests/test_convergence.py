@@ -166,7 +166,11 @@ def test_rules_of_a_configuration():
     assert judge(rules, idle[:3]) == ""  # not before the fourth round
     assert judge(rules, idle) == "no frame was worth a label in 4 rounds"
     assert judge(rules, rounds(labels=[64], candidates=[0])) == "the budget of 64 labels is spent"
-    assert judge(make_rules(ConvergenceConfig(), 64), idle * 9) == ""
+    default = make_rules(ConvergenceConfig(), 64)
+    assert judge(default, rounds(candidates=[0] * 9)) == ""
+    assert judge(default, rounds(candidates=[0] * 10)) == "no frame was worth a label in 10 rounds"
+    never = ConvergenceConfig(rounds_without_candidate=None)
+    assert judge(make_rules(never, 64), idle * 9) == ""
 
 
 def test_functions_of_the_user_are_called(tmp_path):

@@ -140,3 +140,11 @@ def test_atomic_limit_without_atomic_values(alanine):
 def test_limits_are_positive(value):
     with pytest.raises(ConfigError, match=r"max_force is .*; give a positive number"):
         StopRules(max_force=value)
+
+
+@pytest.mark.parametrize("cell", [None, np.eye(3) * 9.0])
+def test_no_walkers_have_no_reasons(cell):
+    rules = StopRules(min_distance_factor=0.6)
+    checker = rules.prepare([1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]], cell=cell)
+    nothing = np.zeros((0, 2, 3))
+    assert checker.check(nothing, [], [], None, nothing, cell=cell) == []

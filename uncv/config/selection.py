@@ -151,7 +151,8 @@ class ConvergenceConfig(Section):
         default=0, description="rounds before any of these rules is asked"
     )
     rounds_without_candidate: PositiveInt | None = Field(
-        default=None, description="rounds in a row in which no frame was worth a label"
+        default=10,
+        description="rounds in a row in which no frame was worth a label; null for never",
     )
     steps_without_candidate: PositiveInt | None = Field(
         default=None, description="steps of all walkers together since the last such frame"

@@ -160,7 +160,8 @@ class RunDirectory:
 
     def stored_frames(self) -> list[Dataset]:
         """Return the frames of each round that has been sampled."""
-        return [read(p) for p in sorted(self.path.glob("frames_round_*.npz"))]
+        paths = self.path.glob("frames_round_*.npz")
+        return [read(path) for path in sorted(paths, key=_number)]
 
     def quarantine(self) -> Dataset | None:
         """Return the frames that the oracle could not label, None if there are none."""
@@ -168,12 +169,16 @@ class RunDirectory:
 
     def last(self, kind: Literal["frames", "model"]) -> int:
         """Return the largest number of a file of stored frames or of a model, 0 without any."""
-        numbers = [int(p.stem.rpartition("_")[2]) for p in self.path.glob(f"{kind}_round_*")]
-        return max(numbers, default=0)
+        return max(map(_number, self.path.glob(f"{kind}_round_*")), default=0)
 
     def _read(self, name: str) -> Dataset | None:
         path = self.path / name
         return read(path) if path.exists() else None
+
+
+def _number(path: Path) -> int:
+    """Return the number at the end of the name of a file."""
+    return int(path.stem.rpartition("_")[2])
 
 
 def regular(frames: Dataset) -> Dataset:

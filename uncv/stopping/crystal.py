@@ -72,7 +72,8 @@ class CrystalGeometry:
             Of all walkers (3, 3) or of each (W, 3, 3) in Å; that of the start if None.
         """
         each = np.broadcast_to(self._cell if cells is None else cells, (len(positions), 3, 3))
-        return np.array([not self.reason(x, c) for x, c in zip(positions, each, strict=True)])
+        kept = [not self.reason(x, c) for x, c in zip(positions, each, strict=True)]
+        return np.array(kept, dtype=np.bool_)
 
     def reason(self, positions: FloatArray, cell: FloatArray | None) -> str:
         """Return which limit one walker (A, 3) has passed, '' if none."""

@@ -68,7 +68,7 @@ class MoleculeGeometry:
         """Return which walkers keep the limits (W,); positions (W, A, 3) in Å."""
         distance2 = _pair_distance2(positions)
         inside = (distance2 >= self._shortest2) & (distance2 <= self._longest2)
-        return np.logical_and.reduce(inside.reshape(len(positions), -1), axis=1)
+        return np.asarray(inside.all(axis=(1, 2)))
 
     def reason(self, positions: FloatArray, cell: FloatArray | None) -> str:
         """Return which limit one walker (A, 3) has passed, '' if none."""
