@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import uncv
+from uncv.config import parse_config
 
 ROOT = Path(uncv.__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,3 +55,10 @@ def test_estimators_of_the_table_exist():
 
     for of in re.findall(r'`EnsembleUncertainty\(of="(\w+)"\)`', TEXT):
         assert EnsembleUncertainty(of=of)
+
+
+def test_its_configurations_are_valid():
+    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parse_config(block)
