@@ -77,7 +77,8 @@ def shared_bias(folder: Path, walkers: int, phi: float, psi: float, before: floa
 
 
 def test_every_example_is_tested_here():
-    text = Path(__file__).read_text(encoding="utf-8")
+    tests = [Path(__file__), Path(__file__).with_name("test_executors_slurm.py")]
+    text = "".join(path.read_text(encoding="utf-8") for path in tests)
     for example in EXAMPLES.iterdir():
         if example.suffix in (".py", ".dat"):
             assert f'"{example.name}"' in text
