@@ -64,6 +64,19 @@ def test_overlapping_stages_end_by_the_same_rule(tmp_path):
     assert result.reason.startswith("no frame")
 
 
+def test_a_model_is_kept_only_while_there_are_no_new_labels(tmp_path):
+    """Rounds of overlapping stages count batches, not models: the numbers do not tell."""
+    given = campaign(budget={"labels": 11, "initial_labels": 8})
+    learn(given, tmp_path)
+    directory = RunDirectory(tmp_path)
+    directory.journal.append("no_candidate", round=2)
+    learn({**given, "budget": {"labels": 14, "initial_labels": 8}}, tmp_path)
+    trained = directory.journal.events("trained")
+    assert sum(trained[-1]["frames"].values()) == 14
+    final = uncv.UncertaintyCV.load(directory.final).fingerprint
+    assert final == trained[-1]["fingerprint"]
+
+
 def test_overlapping_stages_without_any_candidate_do_not_go_on_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr("uncv.learning.overlapping_walkers.WAITING_BATCHES", 2)
     given = campaign(

@@ -12,6 +12,7 @@ import pytest
 
 import uncv
 from uncv.config import dump_config, make_config
+from uncv.data import Dataset
 from uncv.errors import CampaignError, ConfigError, WallTimeReached
 from uncv.executors import Done, Failed
 from uncv.journal import Journal
@@ -248,9 +249,15 @@ def test_labelled_data_begin_a_campaign_and_test_data_judge_it(tmp_path, copper)
         ({"system": {"volume_range_angstrom3": (9, 3)}}, "expected the smaller one first"),
         ({"system": {"test_data": "nowhere.extxyz"}}, "system.test_data cannot be used"),
         ({"system": {"structure": "LICENSE"}}, "cannot be read"),
+        ({"system": {"test_data": "EMPTY"}}, "system.test_data cannot be used: .* has no frames"),
     ],
 )
-def test_crystals_that_cannot_be(copper, change, message):
+def test_crystals_that_cannot_be(copper, change, message, tmp_path):
+    if change["system" if "system" in change else "sampling"].get("test_data") == "EMPTY":
+        nothing = np.zeros((0, 1, 3))
+        empty = Dataset([29], nothing, energy=np.zeros(0), forces=nothing)
+        uncv.write(tmp_path / "empty.npz", empty)
+        change = {"system": {"test_data": str(tmp_path / "empty.npz")}}
     if change.get("system", {}).get("periodic") is False:
         copper["system"].pop("volume_range_angstrom3")
     for section, values in change.items():

@@ -53,6 +53,9 @@ def test_written_configurations_are_read_back(tmp_path):
         ("bias: {schedule_steps: 5}", "schedule is constant and schedule_steps 5; give steps"),
         ("system: {torsions: [[1, 2, 3]]}", "system.torsions.0.3: Field required"),
         ("budget: {labels: 8, initial_labels: 16}", "labels is 8, less than initial_labels"),
+        ("convergence: {coverage: {tolerence: 1}}", "'convergence.coverage.tolerence'; did you mean"
+         " 'tolerance'"),
+        ("convergence: {observables: [{functon: a, tolerance: 1}]}", "did you mean 'function'"),
         ("[1, 2]", "holds list, expected sections with keys"),
         ("a: b: c", "is not valid YAML"),
         ("!!python/object/apply:os.getcwd []", "is not valid YAML"),
@@ -122,3 +125,18 @@ def test_an_uncertainty_that_the_members_do_not_allow():
     with pytest.raises(ConfigError, match="member 2 was asked for, but there are 2, from 0"):
         make_uncertainty_section("gradient", ["member=2"], members=2)
     assert make_uncertainty_section("gradient", ["member=all"], members=1).member == "all"
+
+
+def test_files_are_looked_for_beside_the_configuration(tmp_path):
+    for name in ("mine.py", "fc.yaml", "known.extxyz"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "c.yaml").write_text(
+        "system: {labelled_data: known.extxyz}\n"
+        "convergence: {observables: [{function: 'mine.py:size', tolerance: 1}]}\n"
+        "selection: {acceptance: {quantity: anharmonicity, force_constants: fc.yaml}}\n"
+    )
+    given = load_config(tmp_path / "c.yaml")
+    assert given.system.labelled_data == str(tmp_path / "known.extxyz")
+    assert given.convergence.observables[0].function == f"{tmp_path / 'mine.py'}:size"
+    assert given.selection.acceptance.force_constants == str(tmp_path / "fc.yaml")
+    assert given.system.structure == "alanine_dipeptide"

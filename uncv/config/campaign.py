@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -99,15 +99,22 @@ def _beside(config: CampaignConfig, folder: Path) -> CampaignConfig:
     """
     changed: dict[str, Any] = {"oracle": oracle_beside(config.oracle, folder)}
     for section, key in _FILES:
-        given = getattr(config, section)
-        value = getattr(given, key, None)
-        if not isinstance(value, str):
-            continue
-        file, colon, name = value.partition(":")
-        if (folder / file).is_file():
-            full = f"{(folder / file).resolve()}{colon}{name}"
-            changed[section] = changed.get(section, given).model_copy(update={key: full})
+        given = changed.get(section, getattr(config, section))
+        changed[section] = _with_full_name(given, key, folder)
+    rules, choice = config.convergence, config.selection
+    observables = tuple(_with_full_name(r, "function", folder) for r in rules.observables)
+    changed["convergence"] = rules.model_copy(update={"observables": observables})
+    acceptance = _with_full_name(choice.acceptance, "force_constants", folder)
+    changed["selection"] = choice.model_copy(update={"acceptance": acceptance})
     return config.model_copy(update=changed)
+
+
+def _with_full_name(given: Section, key: str, folder: Path) -> Section:
+    """Return a section whose key names a file of the folder in full, if it names one."""
+    file, colon, name = (getattr(given, key) or "").partition(":")
+    if not (folder / file).is_file():
+        return given
+    return given.model_copy(update={key: f"{(folder / file).resolve()}{colon}{name}"})
 
 
 def parse_config(text: str, source: str = "the configuration") -> CampaignConfig:
@@ -243,9 +250,16 @@ def _problem(error: dict[str, Any]) -> str:
 
 
 def _section_at(location: list[str]) -> type[BaseModel]:
+    """Return the section that a place in the configuration belongs to."""
     section: type[BaseModel] = CampaignConfig
     for name in location:
-        inner = section.model_fields[name].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            section = inner
+        if name in section.model_fields:  # not the number of an item in a list
+            section = _section_in(section.model_fields[name].annotation) or section
     return section
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the section in an annotation such as ``Section | None`` or a tuple of sections."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)

@@ -16,7 +16,6 @@ from uncv.errors import CampaignError
 from uncv.features_frames import frame_features
 from uncv.learning.setup import Setup, seed_of
 from uncv.learning.walkers import like
-from uncv.schedule import as_schedule
 from uncv.selection import Method, select
 
 FloatArray = NDArray[np.float64]
@@ -111,7 +110,7 @@ def candidates(
             given.acceptance,
             _quantity(given.acceptance, cv, reference, harmonic),
             _energy(cv, reference),
-            as_schedule(config.sampling.temperature_k).at(0),
+            config.sampling.temperature_k,
         )
     except ValueError as error:
         raise CampaignError(

@@ -104,10 +104,11 @@ class Round:
         return self.directory.save_model(path, cv.calibrated(calibrator))
 
     def _nothing_new(self) -> bool:
-        """Return whether the round before found no candidate, so that its model is still right."""
-        idle = self.directory.journal.events("no_candidate")
-        before = any(event["round"] == self.number - 1 for event in idle)
-        return before and self.directory.model(self.number - 1).exists()
+        """Return whether the model before was trained on all labels, so that it is still right."""
+        trained = self.directory.journal.events("trained")
+        earlier = [sum(e["frames"].values()) for e in trained if e["round"] < self.number]
+        known = bool(earlier) and earlier[-1] == self.directory.labelled_count()
+        return known and self.directory.model(self.number - 1).exists()
 
     def _train(self, labelled: Dataset, parts: dict[str, Dataset]) -> Trained:
         given, held_out = self.config.calibration, parts["calibration"]

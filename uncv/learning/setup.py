@@ -95,20 +95,8 @@ def make_setup(config: CampaignConfig, labels: Path | None = None) -> Setup:
         engine_of(config, start),
         observable_of(config.system, start),
         make_oracle(config.oracle, topology, start[:1], labels),
-        _test_data(config),
+        _labelled("test_data", config.system.test_data),
     )
-
-
-def _test_data(config: CampaignConfig) -> Dataset | None:
-    path = config.system.test_data
-    if path is None:
-        return None
-    try:
-        data = read(path)
-        data.require("energy", "forces")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"system.test_data cannot be used: {error}") from error
-    return data
 
 
 def labelled_data(config: CampaignConfig) -> Dataset | None:
@@ -119,14 +107,20 @@ def labelled_data(config: CampaignConfig) -> Dataset | None:
     ConfigError
         If the file cannot be used.
     """
-    path = config.system.labelled_data
+    return _labelled("labelled_data", config.system.labelled_data)
+
+
+def _labelled(key: str, path: str | None) -> Dataset | None:
+    """Return the labelled frames of a file that a key of the system names."""
     if path is None:
         return None
     try:
         data = read(path)
         data.require("energy", "forces")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"system.labelled_data cannot be used: {error}") from error
+        raise ConfigError(f"system.{key} cannot be used: {error}") from error
+    if len(data) == 0:
+        raise ConfigError(f"system.{key} cannot be used: {path} has no frames")
     return data
 
 
