@@ -8,10 +8,10 @@ on frames of both phases from molecular dynamics with DFT, labelled by QuickFF, 
 has seen.
 
     python benchmarks/mil53al.py --out mil53al [--seeds 0 1 2] [--pressures 0 0.25 -0.25]
-        [--methods unbiased metadynamics stress] [--report docs/benchmarks] [--json]
+        [--methods unbiased metadynamics stress] [--labels 144] [--report docs/benchmarks] [--json]
 
-A campaign that is in the folder is not repeated, one that was interrupted goes on; about five
-minutes each on one core, and twenty for the energy against the volume. With UNCV_QUICK=1 everything
+A campaign that is in the folder is not repeated, one that was interrupted or has fewer labels than
+wanted goes on; about ten minutes each on one core, and twenty for the energy against the volume. With UNCV_QUICK=1 everything
 is tiny, and gives no figures.
 """
 
@@ -56,7 +56,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def campaign(out: Path, method: str, pressure: float, seed: int) -> dict[str, Any]:
+def campaign(out: Path, method: str, pressure: float, seed: int, labels: int) -> dict[str, Any]:
     """Return the configuration of a campaign."""
     networks = {"hidden": [8], "epochs": 2, "epochs_warm": 1}
     if not QUICK:
@@ -97,7 +97,7 @@ def campaign(out: Path, method: str, pressure: float, seed: int) -> dict[str, An
         },
         "selection": {"batch_size": 2 if QUICK else 6},
         "budget": {
-            "labels": 7 if QUICK else 84,
+            "labels": labels,
             "initial_labels": 6 if QUICK else 24,
             "initial_strain": 0.05,
             "initial_displacements_angstrom": [0.02, 0.06],
@@ -106,10 +106,12 @@ def campaign(out: Path, method: str, pressure: float, seed: int) -> dict[str, An
     }
 
 
-def run(out: Path, method: str, pressure: float, seed: int, held_out: Dataset) -> dict[str, Any]:
+def run(
+    out: Path, method: str, pressure: float, seed: int, labels: int, held_out: Dataset
+) -> dict[str, Any]:
     """Return the figures of one campaign."""
     directory = out / f"{method}_{round(1000 * pressure):+d}_MPa_seed_{seed}"
-    result = learn(campaign(out, method, pressure, seed), directory)
+    result = learn(campaign(out, method, pressure, seed, labels), directory)
     frames = [regular(part) for part in RunDirectory(directory).stored_frames()]
     volumes = np.concatenate([np.abs(np.linalg.det(part.cell)) for part in frames])
     events = Journal(directory / "journal.jsonl").events()
@@ -176,6 +178,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--pressures", nargs="+", type=float, default=[0.0, 0.25, -0.25])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--labels", type=int, default=7 if QUICK else 144)
     parser.add_argument("--report", type=Path, help="folder for mil53al.md, .json and .png")
     parser.add_argument("--no-dft", action="store_true", help="leave the potential of DFT out")
     parser.add_argument("--json", action="store_true")
@@ -190,7 +193,7 @@ def main() -> int:
         for pressure in options.pressures:
             for method in options.methods:
                 begun = time.perf_counter()
-                rows.append(run(out, method, pressure, seed, held_out))
+                rows.append(run(out, method, pressure, seed, options.labels, held_out))
                 print(_line(rows[-1], time.perf_counter() - begun), file=sys.stderr, flush=True)
     if not (out / "curve.json").exists():
         (out / "curve.json").write_text(

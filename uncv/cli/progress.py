@@ -122,7 +122,8 @@ class _Page:
     def tell(self, state: CampaignProgress) -> None:
         if self.journal.changed():
             self.look()
-        if self.begun[:2] != (state.stage, state.round):
+        fresh = self.begun[:2] != (state.stage, state.round)
+        if fresh:
             self.begun = (state.stage, state.round, time.monotonic())
         labels = f"{state.labels}/{state.label_budget} labels"
         self.bars.update(self.whole, completed=state.fraction, note=labels + self._left())
@@ -133,6 +134,8 @@ class _Page:
             completed=1.0 if state.stage == "done" else getattr(state, "share", 0.0),
             note=self._elapsed(),
         )
+        if fresh and self.live is not None:  # a stage may be over before the next redraw
+            self.live.refresh()
 
     def look(self) -> None:
         """Read the files of the campaign again."""
