@@ -23,8 +23,10 @@ lint: $(STAMP)
 
 install: $(STAMP)
 
+NATIVE := $(wildcard uncv/models/*.cpp uncv/models/*.h)
+
 # The stamp is newer than what it was made from, so a second call installs nothing.
-$(STAMP): pyproject.toml setup.py uncv/models/kernel.cpp Makefile
+$(STAMP): pyproject.toml setup.py $(NATIVE) Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "uncv needs Python 3.11 or newer; name one by make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -2,8 +2,8 @@
 
 The extensions are plain shared libraries, loaded by ctypes: they need a C++17 compiler but no
 headers of Python or torch. Where they do not compile, uncv installs without them and runs in plain
-torch. One source is compiled for any processor and for those with AVX2; ``uncv.models.kernel``
-takes what the machine can run.
+torch. The sources are compiled for any processor, for those with AVX2 and for those with AVX-512;
+``uncv.models.library`` takes what the machine can run.
 
 The plugin is not compiled here: it needs PLUMED's headers. Its sources travel inside the package,
 for ``uncv plugin build``.
@@ -22,6 +22,10 @@ OPTIONS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-p
 VARIANTS = {"_kernel": []}
 if platform.machine() in ("x86_64", "AMD64"):
     VARIANTS["_kernel_avx2"] = ["-mavx2", "-mfma"]
+    VARIANTS["_kernel_avx512"] = [
+        "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma",
+        "-mprefer-vector-width=512",
+    ]  # fmt: skip
 
 PLUGIN = sorted(str(p) for p in Path("plugin").iterdir() if p.suffix in (".cpp", ".h", ".txt"))
 
@@ -63,7 +67,8 @@ setup(
     ext_modules=[
         Extension(
             f"uncv.models.{name}",
-            sources=["uncv/models/kernel.cpp"],
+            sources=["uncv/models/kernel.cpp", "uncv/models/readout.cpp"],
+            depends=["uncv/models/vectors.h"],
             extra_compile_args=OPTIONS + instructions,
             extra_link_args=["-pthread"],
             optional=True,

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from uncv.errors import DependencyError
-from uncv.models import kernel
+from uncv.models import kernel, library
 from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.descriptor import KernelDescriptor, PullBack, PushForward
 from uncv.models.neighbours import pair_vectors
 
-needs_kernel = pytest.mark.skipif(not kernel.available(), reason=kernel.why_not() or "built")
+needs_kernel = pytest.mark.skipif(not library.available(), reason=library.why_not() or "built")
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
@@ -314,19 +314,29 @@ def test_wrong_products_are_refused():
         kernel.push_forward(case.aev, tangents(case, 1).float(), *case.pairs)
 
 
+CAPABILITIES = list(library.VARIANTS)
+
+
+def variant(capability: str) -> ctypes.CDLL:
+    """The library for a processor, if this one can run it."""
+    here = torch.backends.cpu.get_cpu_capability()
+    if here not in CAPABILITIES[CAPABILITIES.index(capability) :]:
+        pytest.skip(f"this processor has no {capability}")
+    built = ctypes.CDLL(library.library_file(capability))
+    assert built.uncv_kernel_version() == library.VERSION
+    return built
+
+
 @needs_kernel
-@pytest.mark.parametrize("capability", ["default", "avx2"])
+@pytest.mark.parametrize("capability", CAPABILITIES)
 def test_every_built_variant_gives_the_same(capability):
-    if capability == "avx2" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
-        pytest.skip("this processor has no AVX2")
+    built = variant(capability)
     case = random_case()
-    library = ctypes.CDLL(kernel.library_file(fast=capability == "avx2"))
-    assert library.uncv_kernel_version() == kernel.VERSION
     found = torch.empty((case.graph.atoms, case.aev.width), dtype=torch.float64)
     vectors, begin, other = case.pairs
-    library.uncv_aev.argtypes = kernel._library().call.argtypes
+    built.uncv_aev.argtypes = kernel._call().argtypes
     pointers = [t.data_ptr() for t in (begin, other, vectors)]
-    status = library.uncv_aev(
+    status = built.uncv_aev(
         kernel._pack(case.aev).reference, 0, 1, case.graph.atoms, len(vectors), 1, *pointers, None,
         found.data_ptr(), 1,
     )  # fmt: skip
@@ -337,7 +347,7 @@ def test_every_built_variant_gives_the_same(capability):
 @needs_kernel
 def test_loading_leaves_tiny_numbers_alone():
     code = (
-        "import torch; from uncv.models import kernel; assert kernel.available(); "
+        "import torch; from uncv.models import library; assert library.available(); "
         "tiny = torch.tensor([5e-324], dtype=torch.float64); print(float(tiny * 1.0))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -350,12 +360,12 @@ def test_loading_leaves_tiny_numbers_alone():
 @pytest.fixture(params=["compiled", "plain torch"])
 def path(request, monkeypatch) -> str:
     if request.param == "plain torch":
-        monkeypatch.setattr(kernel, "available", lambda: False)
+        monkeypatch.setattr(library, "available", lambda: False)
         monkeypatch.setattr(kernel, "describe", None)  # a call would fail
         monkeypatch.setattr(kernel, "pull_back", None)
         monkeypatch.setattr(kernel, "push_forward", None)
-    elif not kernel.available():
-        pytest.skip(kernel.why_not())
+    elif not library.available():
+        pytest.skip(library.why_not())
     return request.param
 
 
@@ -442,16 +452,18 @@ def test_products_refuse_vectors_that_need_a_gradient(path):
 
 @pytest.fixture
 def fresh_library():
-    kernel._library.cache_clear()
+    library.load.cache_clear()
+    kernel._call.cache_clear()
     yield
-    kernel._library.cache_clear()
+    library.load.cache_clear()
+    kernel._call.cache_clear()
 
 
 def test_absent_library_is_explained(monkeypatch, fresh_library):
     case = small_case()
-    monkeypatch.setattr(kernel, "EXTENSION_SUFFIXES", [".absent"])
-    assert not kernel.available()
-    assert "install uncv again" in kernel.why_not()
+    monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [".absent"])
+    assert not library.available()
+    assert "install uncv again" in library.why_not()
     with pytest.raises(DependencyError, match=r"is not in .*install uncv again"):
         kernel.describe(case.aev, *case.pairs)
     described = KernelDescriptor.apply(case.vectors, case.aev, case.graph)
@@ -460,15 +472,15 @@ def test_absent_library_is_explained(monkeypatch, fresh_library):
 
 @needs_kernel
 def test_library_of_another_version_is_refused(monkeypatch, fresh_library):
-    monkeypatch.setattr(kernel, "VERSION", -1)
-    assert "of version" in kernel.why_not()
+    monkeypatch.setattr(library, "VERSION", -1)
+    assert "of version" in library.why_not()
 
 
 def test_damaged_library_is_explained(monkeypatch, fresh_library, tmp_path):
     (tmp_path / "_kernel.so").write_text("not a library")
-    monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))
-    monkeypatch.setattr(kernel, "EXTENSION_SUFFIXES", [".so"])
-    assert "does not load" in kernel.why_not()
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [".so"])
+    assert "does not load" in library.why_not()
 
 
 class Described(torch.nn.Module):

@@ -26,6 +26,7 @@ from uncv.models.elements import species_of, sum_references
 from uncv.models.files import POTENTIAL_FORMAT, POTENTIAL_VERSION, write_file
 from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
+from uncv.models.readout_kernel import CompiledNetworks, NetworkPass
 from uncv.models.tape_pass import NetworkStack, tape_pass
 from uncv.protocols import Evaluation, MemberOutput
 
@@ -60,6 +61,7 @@ class AniPotential(AniReadout):
         )
         super().__init__(aev, networks, settings.scale)
         self._stacked: NetworkStack | None = None
+        self._compiled: CompiledNetworks | None = None
         self.settings = settings
         self.to(torch.get_default_dtype())
 
@@ -102,7 +104,7 @@ class AniPotential(AniReadout):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the weights."""
-        return next(self.parameters()).dtype
+        return self.aev.radial_shifts.dtype
 
     @property
     def fingerprint(self) -> str:
@@ -181,6 +183,9 @@ class AniPotential(AniReadout):
         stack = self._stack() if extra == "layers" else None
         if stack is not None:
             return self._read_tape(described, prepared.groups, stack)
+        compiled = self._packed() if extra == "" else None
+        if compiled is not None and compiled.takes(described):
+            return self._read_compiled(described, prepared.groups, compiled)
         output = self.read(described, prepared.groups, extra)
         if extra != "member_forces":
             return output
@@ -192,6 +197,29 @@ class AniPotential(AniReadout):
             networks = cast("list[ElementNetwork]", list(self.networks))
             self._stacked = NetworkStack(networks) if NetworkStack.fits(networks) else None
         return None if self._stacked is None or self._stacked.trained else self._stacked
+
+    def _packed(self) -> CompiledNetworks | None:
+        """Return the networks as the library takes them, or None where it cannot."""
+        if self._compiled is None or not self._compiled.is_current():
+            networks = cast("list[ElementNetwork]", list(self.networks))
+            fits = CompiledNetworks.fits(networks)
+            self._compiled = CompiledNetworks(networks) if fits else None
+        return self._compiled
+
+    def _read_compiled(
+        self, described: Tensor, groups: AtomGroups, compiled: CompiledNetworks
+    ) -> MemberOutput:
+        """Return what `read` returns without extras, in less time."""
+
+        def plain(x: Tensor) -> Tensor:
+            pairs = zip(self.networks, groups.rows, strict=True)
+            outputs = [network(x.index_select(0, rows)) for network, rows in pairs]
+            return ungroup_members([o.unsqueeze(2) for o in outputs], groups).flatten(1)
+
+        said = NetworkPass.apply(described, compiled, groups, plain)
+        return self.answer(
+            said.unflatten(1, groups.numbers.shape), described, groups, None, None, None
+        )
 
     def _read_tape(
         self, described: Tensor, groups: AtomGroups, stack: NetworkStack

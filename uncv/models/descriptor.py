@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uncv.models import kernel
+from uncv.models import kernel, library
 from uncv.models.aev import Aev, Graph
 
 
@@ -25,24 +25,20 @@ class KernelDescriptor(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
         """Return the descriptors."""
-        if kernel.supports(vectors):
+        ctx.save_for_backward(vectors)
+        ctx.aev, ctx.graph = aev, graph
+        if library.supports(vectors):
             return kernel.describe(aev, vectors, graph.begin, graph.other_species)
         return aev(vectors, graph)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Aev, Graph], output: Tensor) -> None:
-        """Keep the inputs."""
-        ctx.save_for_backward(inputs[0])
-        ctx.aev, ctx.graph = inputs[1:]
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient with respect to the vectors."""
         (vectors,) = ctx.saved_tensors
         if not torch.is_grad_enabled():
-            gradients = PullBack.apply(cotangent.unsqueeze(0), vectors.detach(), ctx.aev, ctx.graph)
+            gradients = _pull_back(cotangent.unsqueeze(0), vectors.detach(), ctx.aev, ctx.graph)
             return gradients.squeeze(0), None, None
         described = ctx.aev(vectors, ctx.graph)
         (gradient,) = torch.autograd.grad(described, vectors, cotangent, create_graph=True)
@@ -84,12 +80,7 @@ class PullBack(_Product):
     @staticmethod
     def forward(cotangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
         """Return the products."""
-        if kernel.supports(vectors):
-            return kernel.pull_back(aev, cotangents, vectors, graph.begin, graph.other_species)
-        with torch.enable_grad():
-            leaf = vectors.detach().requires_grad_()
-            described = aev(leaf, graph)
-            return _gradients(described, leaf, cotangents)
+        return _pull_back(cotangents, vectors, aev, graph)
 
     @staticmethod
     def backward(ctx: Any, tangents: Tensor) -> tuple[Tensor, None, None, None]:
@@ -107,7 +98,7 @@ class PushForward(_Product):
     @staticmethod
     def forward(tangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
         """Return the products."""
-        if kernel.supports(vectors):
+        if library.supports(vectors):
             return kernel.push_forward(aev, tangents, vectors, graph.begin, graph.other_species)
         with torch.enable_grad():
             leaf = vectors.detach().requires_grad_()
@@ -122,6 +113,14 @@ class PushForward(_Product):
         """Return the gradient with respect to the tangents."""
         (vectors,) = ctx.saved_tensors
         return PullBack.apply(cotangents, vectors, ctx.aev, ctx.graph), None, None, None
+
+
+def _pull_back(cotangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
+    if library.supports(vectors):
+        return kernel.pull_back(aev, cotangents, vectors, graph.begin, graph.other_species)
+    with torch.enable_grad():
+        leaf = vectors.detach().requires_grad_()
+        return _gradients(aev(leaf, graph), leaf, cotangents)
 
 
 def _gradients(value: Tensor, leaf: Tensor, weights: Tensor) -> Tensor:

@@ -18,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-#define INLINE inline __attribute__((always_inline))
+#include "vectors.h"
 
 // Settings of the descriptor; kernel.py fills the same structure.
 struct UncvAev {
@@ -30,7 +30,7 @@ struct UncvAev {
 
 namespace {
 
-using Index = int64_t;
+using namespace uncv;
 
 enum Task { DESCRIBE = 0, PULL_BACK = 1, PUSH_FORWARD = 2 };
 
@@ -44,103 +44,11 @@ struct Call {
   void *out;
 };
 
-// Width of the machine's vectors; setup.py compiles this file once for each.
-#if defined(__AVX2__)
-constexpr int FLOATS = 8, DOUBLES = 4;
-#else
-constexpr int FLOATS = 4, DOUBLES = 2;
-#endif
+// Blocks of a descriptor are eight or sixteen numbers wide, so wider vectors would be half empty.
+constexpr int FLOATS = MOST_FLOATS < 8 ? MOST_FLOATS : 8, DOUBLES = FLOATS / 2;
 
 constexpr Index CHUNK = 128;  // triples worked on at once
 constexpr Index GROUP = 512;  // pairs worked on at once, unless one atom has more
-
-template <class T> struct Constants;
-template <> struct Constants<float> {
-  using Bits = int32_t;
-  static constexpr float lowest = -80;  // e^lowest is nothing beside the sums, and not denormal
-  static constexpr int mantissa = 23, bias = 127, exp_order = 7, sin_order = 9;
-};
-template <> struct Constants<double> {
-  using Bits = int64_t;
-  static constexpr double lowest = -700;
-  static constexpr int mantissa = 52, bias = 1023, exp_order = 12, sin_order = 17;
-};
-
-constexpr double factorial(int n) { return n < 2 ? 1.0 : n * factorial(n - 1); }
-
-// Functions of vectors of L numbers.
-template <class T, int L> struct Maths {
-  using C = Constants<T>;
-  typedef T V __attribute__((vector_size(L * sizeof(T))));
-  typedef typename C::Bits Bits __attribute__((vector_size(L * sizeof(T))));
-  typedef int32_t Whole __attribute__((vector_size(L * sizeof(int32_t))));
-
-  typedef T Anywhere __attribute__((vector_size(L * sizeof(T)), aligned(sizeof(T))));
-
-  static INLINE V load(const T *from) { return *reinterpret_cast<const Anywhere *>(from); }
-  static INLINE void store(T *to, V v) { *reinterpret_cast<Anywhere *>(to) = v; }
-  static constexpr Index padded(Index n) { return (n + L - 1) / L * L; }
-
-#if defined(__clang__)
-#define SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
-#else
-#define SHUFFLE(v, ...) __builtin_shuffle(v, Bits{__VA_ARGS__})
-#endif
-  static INLINE T sum(V v) {
-    if constexpr (L == 8) v += SHUFFLE(v, 4, 5, 6, 7, 0, 1, 2, 3);
-    if constexpr (L == 8) v += SHUFFLE(v, 2, 3, 0, 1, 6, 7, 4, 5);
-    if constexpr (L == 4) v += SHUFFLE(v, 2, 3, 0, 1);
-    return v[0] + v[1];
-  }
-
-  static INLINE V root(V x) {
-    T in[L], out[L];
-    store(in, x);
-    for (int l = 0; l < L; ++l) out[l] = std::sqrt(in[l]);
-    return load(out);
-  }
-
-  // Sum of (sign x)^n / k! over k = first + n stride <= last.
-  template <int first, int stride, int last, int sign> static INLINE V series(V x) {
-    constexpr T factor = T(1.0 / factorial(first));
-    if constexpr (first + stride > last) return V{} + factor;
-    else return factor + T(sign) * x * series<first + stride, stride, last, sign>(x);
-  }
-
-  // e^x for x <= 0, to some |x| units in the last place: 2^n e^r with |r| <= ln(2)/2.
-  static INLINE V exponential(V x) {
-    constexpr T ln2 = T(0.693147180559945309417);
-    x = x < C::lowest ? V{} + C::lowest : x;
-    const Whole n = __builtin_convertvector(x * (1 / ln2) - T(0.5), Whole);
-    const V r = x - __builtin_convertvector(n, V) * ln2;
-    const Bits power = (__builtin_convertvector(n, Bits) + C::bias) << C::mantissa;
-    V scale;
-    std::memcpy(&scale, &power, sizeof scale);
-    return scale * series<0, 1, C::exp_order, 1>(r);
-  }
-
-  // Sine and cosine for |x| <= pi/4.
-  static INLINE void sine_cosine(V x, V &sine, V &cosine) {
-    sine = x * series<1, 2, C::sin_order, -1>(x * x);
-    cosine = series<0, 2, C::sin_order - 1, -1>(x * x);
-  }
-
-  // x to the power of p - less, less being 0 or 1. ANI-1x has p = 32.
-  static INLINE V to_power(V x, double p, int less) {
-    if (p == 32) {
-      const V x2 = x * x, x4 = x2 * x2, x8 = x4 * x4, x16 = x8 * x8;
-      return less ? (x16 * x8) * (x4 * x2) * x : x16 * x16;
-    }
-    V result = V{} + T(1);
-    if (p == std::floor(p) && p >= 1 && p < 4096) {
-      for (int left = int(p) - less; left > 0; left >>= 1, x *= x)
-        if (left & 1) result *= x;
-    } else {
-      for (int l = 0; l < L; ++l) result[l] = std::pow(x[l], T(p) - T(less));
-    }
-    return result;
-  }
-};
 
 // Everything one thread does for the atoms it was given.
 template <class T, int L, int task> class Worker : Maths<T, L> {
@@ -515,8 +423,8 @@ void share(const Call &call, Index threads, std::atomic<bool> &failed) {
 
 extern "C" {
 
-// Raised whenever the meaning of a call changes; kernel.py compares.
-int uncv_kernel_version() { return 1; }
+// Raised whenever the meaning of a call changes; library.py compares.
+int uncv_kernel_version() { return 2; }
 
 // 0: done; 1: the pairs are not sorted by centre or a species is out of range; 2: out of memory.
 int uncv_aev(const UncvAev *aev, int task, int is_double, int64_t atoms, int64_t pairs,

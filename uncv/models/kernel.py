@@ -1,4 +1,4 @@
-"""The compiled descriptor: loads ``kernel.cpp``, which the installation builds, and calls it.
+"""The compiled descriptor: calls ``kernel.cpp``.
 
 Same numbers as ``Aev.forward`` and its derivatives; a small molecule's descriptor costs some
 twenty microseconds instead of milliseconds of operator overhead. Without the library, or on other
@@ -10,8 +10,6 @@ from __future__ import annotations
 import ctypes
 from ctypes import POINTER, byref, c_double, c_int, c_int64, c_void_p
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,11 +18,7 @@ from torch import Tensor
 
 from uncv.errors import DependencyError
 from uncv.models.aev import Aev
-
-VERSION = 1
-"""What ``uncv_kernel_version`` must return: raised with the meaning of a call."""
-
-REMEDY = "install uncv again (pip install -e .) where g++ or another C++17 compiler is found"
+from uncv.models.library import load
 
 DESCRIBE, PULL_BACK, PUSH_FORWARD = 0, 1, 2
 BAD_PAIRS = 1
@@ -57,35 +51,7 @@ class _Packed(NamedTuple):
         return self.dtype is aev.radial_shifts.dtype and self.pointers == here
 
 
-class _Library(NamedTuple):
-    call: Any
-    problem: str
-
-
 _packed: WeakKeyDictionary[Aev, _Packed] = WeakKeyDictionary()
-
-
-def available() -> bool:
-    """Whether the compiled descriptor can be used."""
-    return not _library().problem
-
-
-def why_not() -> str:
-    """Return why it cannot be used, with the remedy; empty if it can."""
-    return _library().problem
-
-
-def supports(vectors: Tensor) -> bool:
-    """Whether the kernel can work on such a tensor here: on the CPU, in float32 or float64."""
-    return vectors.is_cpu and vectors.dtype in (torch.float64, torch.float32) and available()
-
-
-def library_file(*, fast: bool) -> Path | None:
-    """Return the built library, None if there is none: if fast, rather the one for AVX2."""
-    here = Path(__file__).parent
-    names = ("_kernel_avx2", "_kernel") if fast else ("_kernel",)
-    files = [here / (name + suffix) for name in names for suffix in EXTENSION_SUFFIXES]
-    return next((file for file in files if file.is_file()), None)
 
 
 def describe(aev: Aev, vectors: Tensor, begin: Tensor, other_species: Tensor) -> Tensor:
@@ -157,14 +123,12 @@ class _Geometry(NamedTuple):
 def _run(
     task: int, packed: _Packed, geometry: _Geometry, count: int, given: Tensor | None, out: Tensor
 ) -> None:
-    library = _library()
-    if library.problem:
-        raise DependencyError(library.problem)
+    call = _call()
     vectors, begin, other_species = geometry
     _check(vectors, begin, other_species)
     vectors = vectors.contiguous()
     begin, other_species = begin.contiguous(), other_species.contiguous()
-    status = library.call(
+    status = call(
         packed.reference,
         task,
         vectors.dtype is torch.float64,
@@ -243,23 +207,12 @@ def _fresh(aev: Aev) -> _Packed:
 
 
 @cache
-def _library() -> _Library:
-    found = library_file(fast=torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"))
-    if found is None:
-        return _Library(
-            None, f"the compiled descriptor is not in {Path(__file__).parent}; {REMEDY}"
-        )
-    try:
-        library = ctypes.CDLL(str(found))
-        version = library.uncv_kernel_version()
-        call = library.uncv_aev
-    except (OSError, AttributeError) as error:
-        return _Library(None, f"the compiled descriptor does not load ({error}); {REMEDY}")
-    if version != VERSION:
-        return _Library(
-            None, f"the compiled descriptor is of version {version}, not {VERSION}; {REMEDY}"
-        )
+def _call() -> Any:
+    library = load()
+    if library.problem:
+        raise DependencyError(library.problem)
+    call = library.calls.uncv_aev
     sizes, pointers = [c_int64] * 3, [c_void_p] * 5
     call.argtypes = (POINTER(_Constants), c_int, c_int, *sizes, *pointers, c_int64)
     call.restype = c_int
-    return _Library(call, "")
+    return call

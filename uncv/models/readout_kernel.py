@@ -1,0 +1,223 @@
+"""The compiled networks: packs their weights, calls ``readout.cpp``, differentiable by autograd.
+
+The library gives the energies of all atoms and members together with the gradient of each by the
+descriptor, so that the backward pass is one small product for any combination of the members, and
+a second combination costs no more than another such product.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, byref, c_int, c_int64, c_void_p
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from uncv.groups import AtomGroups
+from uncv.models import library
+from uncv.models.networks import BatchedLinear, ElementNetwork
+
+MOST_NUMBERS = 2**25
+"""Gradients (N, M, D) are kept up to this many numbers; larger batches go through plain torch."""
+
+
+class _Readout(ctypes.Structure):
+    """Mirror of ``UncvReadout``."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("elements", "members", "width", "smooth")),
+        *((name, c_void_p) for name in ("layers", "widths", "sizes", "memory")),
+    )
+
+
+class CompiledNetworks:
+    """The networks of all elements, packed for the library.
+
+    Parameters
+    ----------
+    networks : sequence of ElementNetwork
+        One for each element, with one output; not trained.
+    """
+
+    def __init__(self, networks: Sequence[ElementNetwork]) -> None:
+        self._made_from = [p for network in networks for p in network.parameters()]
+        self._state = self._now()
+        self.dtype = self._made_from[0].dtype
+        self.width, self.members, _ = networks[0].first.weight.shape
+        lanes = _calls().uncv_lanes(self.dtype is torch.float64)
+        with torch.no_grad():
+            self._memory = [_packed(network, lanes) for network in networks]
+        layers = [1 + len(network.rest) for network in networks]
+        widths = [layer.bias.shape[-1] for n in networks for layer in (n.first, *n.rest)]
+        sizes = [memory.shape[1] for memory in self._memory]
+        pointers = [memory.data_ptr() for memory in self._memory]
+        self._tables = [np.array(t, dtype=np.int64) for t in (layers, widths, sizes, pointers)]
+        self._readout = _Readout(
+            len(networks),
+            self.members,
+            self.width,
+            networks[0].smooth,
+            *(table.ctypes.data for table in self._tables),
+        )
+
+    @staticmethod
+    def fits(networks: Sequence[ElementNetwork]) -> bool:
+        """Return whether the library can do these: on the CPU, one output each, not trained."""
+        weights = [p for network in networks for p in network.parameters()]
+        return (
+            all(library.supports(weight) for weight in weights)
+            and not any(weight.requires_grad for weight in weights)
+            and all(network.outputs == 1 for network in networks)
+        )
+
+    def is_current(self) -> bool:
+        """Return whether the networks still have the weights that it was made from."""
+        return self._state == self._now()
+
+    def takes(self, described: Tensor) -> bool:
+        """Return whether a batch of descriptors (N, D) is of its kind, and not too large."""
+        numbers = described.shape[0] * self.members * self.width
+        return described.is_cpu and described.dtype is self.dtype and numbers <= MOST_NUMBERS
+
+    def run(
+        self, described: Tensor, groups: AtomGroups, *, slopes: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the networks give, and what the descriptor does to it.
+
+        Parameters
+        ----------
+        described : torch.Tensor
+            Descriptors (N, D) of N = F·A atoms.
+        groups : AtomGroups
+            Which of them belong to which network.
+        slopes : bool
+            Whether gradients are wanted.
+
+        Returns
+        -------
+        energies : torch.Tensor
+            (M, N), zero on padding, in units of the output scale.
+        gradients : torch.Tensor or None
+            (N, M, D).
+
+        Raises
+        ------
+        ValueError
+            If the descriptors have another width than the networks.
+        MemoryError
+        """
+        atoms, width = described.shape
+        if width != self.width:
+            raise ValueError(f"descriptors are {width} wide; the networks expect {self.width}")
+        x, rows = described.detach().contiguous(), [row.contiguous() for row in groups.rows]
+        energies = x.new_zeros((self.members, atoms))
+        counts = np.array([len(row) for row in rows], dtype=np.int64)
+        make = x.new_empty if counts.sum() == atoms else x.new_zeros  # padding has no gradient
+        gradients = make((atoms, self.members, width)) if slopes else None
+        pointers = np.array([row.data_ptr() for row in rows], dtype=np.int64)
+        status = _calls().uncv_readout(
+            byref(self._readout),
+            self.dtype is torch.float64,
+            atoms,
+            counts.ctypes.data,
+            pointers.ctypes.data,
+            x.data_ptr(),
+            energies.data_ptr(),
+            None if gradients is None else gradients.data_ptr(),
+            torch.get_num_threads(),
+        )
+        if status:
+            raise MemoryError("the networks ran out of memory; evaluate fewer frames at once")
+        return energies, gradients
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """Travel as nothing: pointers mean nothing elsewhere, and packing takes milliseconds."""
+        return _nothing, ()
+
+    def _now(self) -> list[tuple[int, int, bool]]:
+        return [(p.data_ptr(), p._version, p.requires_grad) for p in self._made_from]  # noqa: SLF001
+
+
+class NetworkPass(torch.autograd.Function):
+    """Energies (M, N) of descriptors (N, D): ``apply(described, compiled, groups, plain)``.
+
+    The backward pass is one product. If it has to be differentiated itself (``create_graph``),
+    ``plain``, which returns the same from the descriptors in plain torch, takes over.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, described: Tensor, compiled: CompiledNetworks, groups: AtomGroups, plain: Any
+    ) -> Tensor:
+        """Return the energies."""
+        energies, gradients = compiled.run(described, groups, slopes=ctx.needs_input_grad[0])
+        if gradients is not None:
+            ctx.save_for_backward(described, gradients)
+            ctx.plain = plain
+        return energies
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return the gradient by the descriptors."""
+        described, gradients = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            (found,) = torch.autograd.grad(
+                ctx.plain(described), described, cotangent, create_graph=True
+            )
+            return found, None, None, None
+        return combine(cotangent, gradients), None, None, None
+
+
+def combine(cotangent: Tensor, gradients: Tensor) -> Tensor:
+    """Return the gradient (N, D) of Σ c·E from cotangents c (M, N) and ∂E (N, M, D)."""
+    atoms, members, width = gradients.shape
+    given = cotangent.contiguous()
+    out = gradients.new_empty((atoms, width))
+    pointers = (given.data_ptr(), gradients.data_ptr(), out.data_ptr())
+    is_double = gradients.dtype is torch.float64
+    _calls().uncv_combine(is_double, atoms, members, width, *pointers)
+    return out
+
+
+def _nothing() -> None:
+    return None
+
+
+def _packed(network: ElementNetwork, lanes: int) -> Tensor:
+    """Return the weights of one element (M, numbers): upwards with biases, output, downwards."""
+    first, rest = network.first, cast("list[BatchedLinear]", list(network.rest))
+    weights = [first.weight.transpose(0, 1), *(layer.weight for layer in rest)]
+    biases = [first.bias, *(layer.bias.squeeze(1) for layer in rest)]
+    parts: list[Tensor] = []
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        parts += [*_panels(weight, lanes), _whole(bias, lanes)]
+    parts += [_whole(weights[-1].squeeze(2), lanes), _whole(biases[-1], lanes)]
+    for weight in reversed(weights[:-1]):
+        parts += _panels(weight.transpose(1, 2), lanes)
+    return torch.cat(parts, dim=1).contiguous()
+
+
+def _panels(weight: Tensor, lanes: int) -> list[Tensor]:
+    """Return matrices (M, in, out) as pieces of two vectors' width, row after row."""
+    wide = _whole(weight, lanes)
+    return [part.flatten(1) for part in wide.split(2 * lanes, dim=2)]
+
+
+def _whole(values: Tensor, lanes: int) -> Tensor:
+    """Return values whose last axis is padded with zeros to whole vectors."""
+    return pad(values, (0, -values.shape[-1] % lanes))
+
+
+@cache
+def _calls() -> Any:
+    calls, pointers = library.load().calls, [c_void_p] * 5
+    calls.uncv_readout.argtypes = (POINTER(_Readout), c_int, c_int64, *pointers, c_int64)
+    calls.uncv_readout.restype = c_int
+    calls.uncv_combine.argtypes = (c_int, *[c_int64] * 3, *pointers[:3])
+    calls.uncv_combine.restype = None
+    return calls
