@@ -18,10 +18,11 @@ from uncv.data import Dataset
 from uncv.errors import CampaignError, ConfigError
 from uncv.journal import Journal, run_lock
 from uncv.learning import CampaignProgress, learn
+from uncv.learning.acquisition import first_frames
 from uncv.learning.calibration import assign_splits, calibrate
 from uncv.learning.directory import RunDirectory, regular
 from uncv.learning.observed import kind_of_stop
-from uncv.learning.rounds import Round, first_frames
+from uncv.learning.rounds import Round
 from uncv.learning.setup import displaced_starts, load_structure, make_setup, seed_of
 from uncv.learning.walkers import broken, next_starts
 from uncv.oracles import FrameOracle
@@ -240,7 +241,7 @@ def a_round(config, path, fails) -> Round:
 def test_a_failed_label_is_quarantined_and_loses_no_other(config, tmp_path):
     work = a_round(config, tmp_path, fails=(2, 5))
     frames = first_frames(config, work.setup)
-    work.label(frames)
+    work.acquisition.label(frames)
     np.testing.assert_array_equal(
         labels_of(tmp_path).positions, frames.positions[[0, 1, 3, 4, 6, 7]]
     )
@@ -254,7 +255,7 @@ def test_a_failed_label_is_quarantined_and_loses_no_other(config, tmp_path):
 def test_when_every_label_fails_the_campaign_stops_with_the_reason(config, tmp_path):
     work = a_round(config, tmp_path, fails=tuple(range(8)))
     with pytest.raises(CampaignError, match=r"failed for all 8 frames of round 0.*no convergence"):
-        work.label(first_frames(config, work.setup))
+        work.acquisition.label(first_frames(config, work.setup))
     assert not (tmp_path / "labelled.extxyz").exists()
 
 
@@ -265,27 +266,27 @@ def test_when_every_candidate_is_broken_the_campaign_stops(finished, config, tmp
     frames = RunDirectory(result.directory).stored_frames()[0]
     squeezed = Dataset(frames.numbers, 0.3 * frames.positions, info=frames.info)
     with pytest.raises(CampaignError, match=r"all .* frames of round 1 are broken.*Å apart"):
-        work.pool(squeezed)
+        work.acquisition.pool(squeezed)
 
 
 def test_failed_labels_are_replaced_by_others_of_the_pool(finished, config, tmp_path):
     result, _ = finished
     source = RunDirectory(result.directory)
     work = a_round(config, tmp_path, fails=())
-    work.label(first_frames(config, work.setup))
+    work.acquisition.label(first_frames(config, work.setup))
     first = Round(1, config, work.setup, work.directory, work.report)
     setup = work.setup._replace(oracle=Broken(work.setup.oracle, (0, 1)))
     second = Round(1, config, setup, work.directory, work.report)
     frames = source.stored_frames()[0]
     cv = uncv.UncertaintyCV.load(source.model(1))
-    second.choose_and_label(cv, second.pool(frames))
+    second.acquisition.choose_and_label(cv, second.acquisition.pool(frames))
     data = labels_of(tmp_path)
     # Of three, frames 0 and 1 fail; of the two chosen then, both; so for ever: one label.
     assert (data.info["round"] == 1).sum() == 1
     tried = work.directory.journal.events("selected")[0]
     assert len(tried["step"]) == len(set(zip(tried["walker"], tried["step"], strict=True)))
     assert len(uncv.read(tmp_path / "quarantine.extxyz")) == len(tried["step"]) - 1
-    first.choose_and_label(cv, first.pool(frames))
+    first.acquisition.choose_and_label(cv, first.acquisition.pool(frames))
     assert (labels_of(tmp_path).info["round"] == 1).sum() == 3
 
 

@@ -1,5 +1,6 @@
 """The active-learning campaign: train, sample, select, label, to a budget of labels."""
 
-from uncv.learning.campaign import CampaignProgress, CampaignResult, learn
+from uncv.learning.campaign import learn
+from uncv.learning.results import CampaignProgress, CampaignResult
 
 __all__ = ["CampaignProgress", "CampaignResult", "learn"]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +18,9 @@ from uncv.io import write
 from uncv.journal import replace_file, run_lock
 from uncv.learning.directory import RunDirectory
 from uncv.learning.ending import reason_to_end
+from uncv.learning.interrupts import Interrupted, interrupts
 from uncv.learning.overlapping import Overlapping
+from uncv.learning.results import CampaignProgress, CampaignResult
 from uncv.learning.rounds import Round
 from uncv.learning.setup import Setup, make_setup
 from uncv.learning.walkers import broken
@@ -29,67 +28,6 @@ from uncv.learning.work import Work, open_work
 
 TRAIN_SHARE = 0.7
 """Share of training in the time of a round, for the estimate of what is left."""
-
-
-class CampaignProgress(NamedTuple):
-    """How far a campaign is.
-
-    Attributes
-    ----------
-    round : int
-        The round at work; 0 while the first frames are labelled.
-    stage : str
-        'label', 'train', 'sample' or 'done'.
-    labels, label_budget : int
-        Labelled frames so far and in the end.
-    coverage : float or None
-        Coverage of torsions or volumes by the frames of the rounds before.
-    fraction : float
-        Estimated share of the whole campaign that is done, 0 to 1.
-    share : float
-        Share of the stage that is done, 0 to 1.
-    """
-
-    round: int
-    stage: str
-    labels: int
-    label_budget: int
-    coverage: float | None
-    fraction: float
-    share: float = 0.0
-
-
-class CampaignResult(NamedTuple):
-    """What a campaign came to.
-
-    Attributes
-    ----------
-    directory : pathlib.Path
-        The run directory.
-    finished : bool
-        Whether it came to its end; an interrupted campaign is continued by `learn`.
-    labels : int
-        Labelled frames.
-    rounds : int
-        Rounds that were labelled, the first frames aside.
-    walker_steps : int
-        Steps of all walkers together.
-    coverage : float or None
-        Coverage of torsions or volumes by all stored frames.
-    cv : pathlib.Path or None
-        The final .uncv file, trained on all labels.
-    reason : str
-        Why it ended; '' while it can go on.
-    """
-
-    directory: Path
-    finished: bool
-    labels: int
-    rounds: int
-    walker_steps: int
-    coverage: float | None
-    cv: Path | None
-    reason: str
 
 
 def learn(
@@ -125,14 +63,14 @@ def learn(
     given, path = _resolve(config, out)
     path.mkdir(parents=True, exist_ok=True)
     setup = make_setup(given, path / "labels.jsonl")
-    with run_lock(path), torch_threads(given.threads), _interrupts() as interrupted:
+    with run_lock(path), torch_threads(given.threads), interrupts() as interrupted:
         directory = RunDirectory(path)
         directory.open(given)
         with open_work(given.execution, path) as work:
             campaign = _Campaign(given, setup, directory, work, progress, interrupted)
             try:
                 campaign.run()
-            except _Interrupted:
+            except Interrupted:
                 directory.journal.append(
                     "interrupted", labels=directory.labelled_count(), reason="Ctrl-C"
                 )
@@ -141,10 +79,6 @@ def learn(
                     "interrupted", labels=directory.labelled_count(), reason=str(end)
                 )
         return campaign.result()
-
-
-class _Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Ends a campaign at a place where nothing is half done."""
 
 
 class _Campaign:
@@ -168,7 +102,7 @@ class _Campaign:
 
     def run(self) -> None:
         if self.directory.labelled_count() == 0:
-            self._round(0).begin()
+            self._round(0).acquisition.begin()
         self.labels = self.directory.labelled_count()
         overlap = self.config.execution.mode == "asynchronous"
         number = self._overlapping() if overlap else self._rounds()
@@ -230,7 +164,8 @@ class _Campaign:
         cv = round_.train()
         frames = round_.sample()
         self.coverage = self.setup.observable.coverage(self.directory.stored_frames())
-        round_.choose_and_label(cv, round_.pool(frames))
+        acquisition = round_.acquisition
+        acquisition.choose_and_label(cv, acquisition.pool(frames))
 
     def _write_candidates(self) -> None:
         stored = self.directory.stored_frames()
@@ -265,7 +200,7 @@ class _Campaign:
                 CampaignProgress(number, stage, self.labels, budget, self.coverage, done, share)
             )
         if self.interrupted.is_set():
-            raise _Interrupted
+            raise Interrupted
 
     def _fraction(self, stage: str, share: float) -> float:
         """Estimate the share done from the labels, and within a round from its stage."""
@@ -275,26 +210,6 @@ class _Campaign:
         )
         done = self.labels - budget.initial_labels + batch * within
         return min(1.0, done / (budget.labels - budget.initial_labels + batch * TRAIN_SHARE))
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Turn Ctrl-C into a flag while a campaign runs in the main thread; the second one is heard."""
-    flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        flag.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _resolve(

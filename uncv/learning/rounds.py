@@ -1,4 +1,4 @@
-"""One round of a campaign: train, sample, choose, label; each stage done once, even over a kill."""
+"""One round of a campaign: train, sample, then acquire; each stage done once, even over a kill."""
 
 from __future__ import annotations
 
@@ -13,31 +13,26 @@ from uncv.bias import AnyBias, WarmUp
 from uncv.calibration import ScaleCalibrator
 from uncv.config import CampaignConfig
 from uncv.cv import UncertaintyCV
-from uncv.data import Dataset, concatenate
+from uncv.data import Dataset
 from uncv.errors import CampaignError
 from uncv.executors import Done, Failed
 from uncv.io import read, write
 from uncv.journal import replace_file
-from uncv.labelling import LabelTask, label_frames
+from uncv.learning.acquisition import Acquisition
 from uncv.learning.bias import choose_bias, warm_up_steps
 from uncv.learning.calibration import SPLITS, Calibration, Folds, calibrate, trains_folds
 from uncv.learning.directory import RunDirectory
 from uncv.learning.dynamics import join_runs, join_warm_ups
 from uncv.learning.ending import seen_by_rules
-from uncv.learning.labels import check_calibration, count_good, keep_labels
 from uncv.learning.observed import errors_of, run_of
-from uncv.learning.pool import candidates, choose_frames
-from uncv.learning.setup import Setup, displaced_starts, labelled_data, seed_of
+from uncv.learning.setup import Setup, seed_of
 from uncv.learning.tasks import SampleTask, WalkerGroup, WarmUpTask
 from uncv.learning.trainer import Trainer
-from uncv.learning.walkers import Origin, broken, walker_groups
+from uncv.learning.walkers import Origin, walker_groups
 from uncv.learning.work import Work, values_of
 from uncv.models import AniPotential
-from uncv.oracles import labelled_part
 from uncv.sampling_run import SampledRun
 
-ATTEMPTS = 4
-"""How often a round chooses again for labels that failed."""
 Report = Callable[[str, float], None]
 """Told the stage and how much of it is done (0 to 1); may raise to end the campaign there."""
 
@@ -190,125 +185,10 @@ class Round:
             **seen_by_rules(self.config, self.setup, frames),
         )
 
-    def pool(self, frames: Dataset) -> Dataset:
-        """Return the frames that are whole structures.
-
-        Raises
-        ------
-        CampaignError
-            If every frame is broken.
-        """
-        reasons = broken(self.config, self.setup, frames)
-        whole = frames[np.flatnonzero(reasons == "")]
-        if len(whole) == 0:
-            raise CampaignError(
-                f"all {len(frames)} frames of round {self.number} are broken structures (first: "
-                f"{reasons[0]}); lower the bias strength or tighten the stop rules"
-            )
-        return whole
-
-    def choose_and_label(self, cv: UncertaintyCV, pool: Dataset) -> int:
-        """Choose frames and label them; for those that fail others of the pool are chosen.
-
-        Returns
-        -------
-        int
-            How many labels were added.
-
-        Raises
-        ------
-        CampaignError
-            If the oracle failed for all of the first choice.
-        """
-        begun, known = time.monotonic(), self.directory.known()
-        pool = candidates(self.config, self.setup, cv, pool, known, self.number)
-        offered = len(pool)
-        if offered == 0:
-            self.directory.record("no_candidate", self.number)
-            return 0
-        budget, batch = self.config.budget.labels, self.config.selection.batch_size
-        missing = wanted = min(batch, budget - len(known))
-        answers: list[Dataset] = []
-        for attempt in range(ATTEMPTS):
-            size = min(missing, len(pool))
-            if size == 0:
-                break
-            chosen = choose_frames(
-                cv,
-                pool,
-                concatenate([known, *answers]),
-                size,
-                self.config.selection,
-                seed=seed_of(self.config, self.number, "select") + attempt,
-            )
-            picked = pool[chosen].with_info(fingerprint=np.full(size, cv.fingerprint))
-            answers.append(self._label(picked))
-            everything = attempt == 0
-            missing -= count_good(self.directory, self.number, answers[-1], everything=everything)
-            pool = pool[np.setdiff1d(np.arange(len(pool)), chosen)]
-        tried = concatenate(answers)
-        self.directory.record(
-            "selected",
-            self.number,
-            walker=tried.info["walker"].tolist(),
-            step=tried.info["step"].tolist(),
-        )
-        if missing == wanted:
-            self._keep_none(tried)
-            return 0
-        check_calibration(self.directory, self.number, cv, labelled_part(tried))
-        seconds = time.monotonic() - begun
-        keep_labels(self.config, self.directory, self.number, tried, offered, seconds)
-        return wanted - missing
-
-    def _keep_none(self, tried: Dataset) -> None:
-        """Set apart a round of which every label failed.
-
-        Raises
-        ------
-        CampaignError
-            If there were so many that the oracle must be to blame.
-        """
-        count_good(self.directory, self.number, tried, everything=True)
-        self.directory.add("quarantine", tried.without_labels())
-        self.directory.record("no_candidate", self.number, failed=len(tried))
-
-    def begin(self) -> None:
-        """Label the first frames, or take those that are labelled already.
-
-        Raises
-        ------
-        CampaignError
-            If the oracle failed for all of them.
-        """
-        given = labelled_data(self.config)
-        if given is None:
-            self.label(first_frames(self.config, self.setup))
-            return
-        frames = with_columns(given).with_info(label_error=np.full(len(given), "", dtype=str))
-        keep_labels(self.config, self.directory, self.number, frames)
-
-    def label(self, frames: Dataset) -> None:
-        """Label frames and add them to the run directory; failed ones go to quarantine.
-
-        Raises
-        ------
-        CampaignError
-            If the oracle failed for all of them.
-        """
-        begun = time.monotonic()
-        answer = self._label(frames)
-        count_good(self.directory, self.number, answer, everything=True)
-        seconds = time.monotonic() - begun
-        keep_labels(self.config, self.directory, self.number, answer, seconds=seconds)
-
-    def _label(self, frames: Dataset) -> Dataset:
-        if self.work.runner is None:
-            (done,) = self.work.each([LabelTask(self.setup.oracle, frames)])
-            answer: Dataset = done.result()
-            return answer
-        size = self.config.execution.labels_per_task
-        return label_frames(self.setup.oracle, frames, self.work.runner, size)
+    @property
+    def acquisition(self) -> Acquisition:
+        """What chooses and labels in this round."""
+        return Acquisition(self.number, self.config, self.setup, self.directory, self.work)
 
     def _previous_potential(self) -> AniPotential | None:
         path = self.directory.model(self.number - 1)
@@ -318,22 +198,3 @@ class Round:
         if not isinstance(potential, AniPotential):
             raise CampaignError(f"{path} holds a potential that cannot be trained further")
         return potential
-
-
-def first_frames(config: CampaignConfig, setup: Setup) -> Dataset:
-    """Return the frames of round 0, with the columns of later rounds."""
-    return with_columns(displaced_starts(config, setup.start))
-
-
-def with_columns(frames: Dataset) -> Dataset:
-    """Return frames of round 0 with the columns that sampled ones have."""
-    count = len(frames)
-    return frames.with_info(
-        round=np.zeros(count, dtype=np.int64),
-        walker=np.full(count, -1),
-        step=np.full(count, -1),
-        uncertainty=np.full(count, np.nan),
-        bias=np.full(count, np.nan),
-        stop_reason=np.full(count, "", dtype=str),
-        fingerprint=np.full(count, "", dtype=str),
-    )
