@@ -11,7 +11,8 @@ has seen.
         [--methods unbiased metadynamics stress] [--labels 144] [--report docs/benchmarks] [--json]
 
 A campaign that is in the folder is not repeated, one that was interrupted or has fewer labels than
-wanted goes on; about ten minutes each on one core, and twenty for the energy against the volume. With UNCV_QUICK=1 everything
+wanted goes on; about ten minutes each on one core, and twenty for the energy against the volume.
+The page is about all campaigns in the folder. With UNCV_QUICK=1 everything
 is tiny, and gives no figures.
 """
 
@@ -106,11 +107,15 @@ def campaign(out: Path, method: str, pressure: float, seed: int, labels: int) ->
     }
 
 
+def name_of(method: str, pressure: float, seed: int) -> str:
+    return f"{method}_{round(1000 * pressure):+d}_MPa_seed_{seed}"
+
+
 def run(
     out: Path, method: str, pressure: float, seed: int, labels: int, held_out: Dataset
 ) -> dict[str, Any]:
     """Return the figures of one campaign."""
-    directory = out / f"{method}_{round(1000 * pressure):+d}_MPa_seed_{seed}"
+    directory = out / name_of(method, pressure, seed)
     result = learn(campaign(out, method, pressure, seed, labels), directory)
     frames = [regular(part) for part in RunDirectory(directory).stored_frames()]
     volumes = np.concatenate([np.abs(np.linalg.det(part.cell)) for part in frames])
@@ -188,13 +193,20 @@ def main() -> int:
     if not (out / "held_out.npz").exists():
         uncv.write(out / "held_out.npz", reference.held_out(12 if QUICK else 1))
     held_out = uncv.read(out / "held_out.npz")
-    rows = []
     for seed in options.seeds:
         for pressure in options.pressures:
             for method in options.methods:
                 begun = time.perf_counter()
-                rows.append(run(out, method, pressure, seed, options.labels, held_out))
-                print(_line(rows[-1], time.perf_counter() - begun), file=sys.stderr, flush=True)
+                row = run(out, method, pressure, seed, options.labels, held_out)
+                figures = out / f"{name_of(method, pressure, seed)}.json"
+                figures.write_text(json.dumps(row))
+                print(_line(row, time.perf_counter() - begun), file=sys.stderr, flush=True)
+    if not (options.report or options.json):
+        return 0
+    rows = sorted(
+        (reference.read_json(path) for path in out.glob("*_MPa_seed_*.json")),
+        key=lambda row: (row["pressure_mpa"], list(METHODS).index(row["method"]), row["seed"]),
+    )
     if not (out / "curve.json").exists():
         (out / "curve.json").write_text(
             json.dumps(reference.volume_curve(CURVE, 2 if QUICK else 200))

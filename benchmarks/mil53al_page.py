@@ -17,6 +17,8 @@ COLUMNS = (
     "",
     "MPa",
     "seed",
+    "labels",
+    "MD steps",
     "range, Å^3",
     "share",
     "coverage",
@@ -32,12 +34,12 @@ Written by `python benchmarks/mil53al.py --report docs/benchmarks` on 2 cores at
 one thread.
 
 Active-learning campaigns of the 76-atom cell at 300 K, from the closed pore ({closed:.0f} Å^3; the
-large one has {large:.0f}), labelled by the QuickFF force field. Each has {labels} labels, the first
-24 of them strained and displaced closed pores, and {steps:,} MD steps of two walkers. The three
-kinds differ in what drives them: nothing; metadynamics on the volume, anew in each round; the
-adaptive bias stress of strength 1 on the uncertainty (posterior of gradient features), without a
-bias force. A walker stops where the calibrated uncertainty passes 1.5 eV/Å, or the
-volume leaves 560 to 1650 Å^3.
+large one has {large:.0f}), labelled by the QuickFF force field. The first 24 labels are strained and
+displaced closed pores; two walkers share the MD steps. The three kinds differ in what drives them:
+nothing; metadynamics on the volume, anew in each round; the adaptive bias stress of strength 1 on
+the uncertainty (posterior of gradient features), without a bias force. A walker stops where the
+calibrated uncertainty passes 1.5 eV/Å, or the volume leaves 560 to 1650 Å^3. At one pressure all
+kinds have the same number of labels and steps.
 
 *Range* is that of the volumes at the stride over all rounds, *share* its part between the phases
 of the reference, of the distance between them; *coverage* is that of volumes from 780 to 1550
@@ -68,8 +70,6 @@ def write_page(folder: Path, found: dict[str, Any], script: str) -> None:
     text = PAGE.format(
         closed=PHASES[0],
         large=PHASES[1],
-        labels=runs[0]["labels"],
-        steps=runs[0]["walker_steps"],
         header=f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}",
         rows="\n".join(_row(run) for run in runs),
         apart=float(np.interp(PHASES[1], volumes, energies)),
@@ -107,6 +107,7 @@ def _row(run: dict[str, Any]) -> str:
         pairs.append(" / ".join(f"{value:.{digits}f}" for value in both))
     return (
         f"| {NAMES[run['method']]} | {run['pressure_mpa']} | {run['seed']} "
+        f"| {run['labels']} | {run['walker_steps']:,} "
         f"| {low:.0f} to {high:.0f} | {share(run):.2f} | {run['coverage']:.2f} "
         f"| {run['stops']} | {' | '.join(pairs)} |"
     )

@@ -59,5 +59,8 @@ def test_members_trained_apart_are_an_ensemble():
     joint = join_members(parts)
     for member, part in enumerate(parts):
         np.testing.assert_allclose(
-            joint.evaluate(data).energies[member], part.evaluate(data).energies[0], rtol=0, atol=1e-7
-        )  # single precision of energies of some 0.3 eV, one of which is almost zero
+            joint.evaluate(data).energies[member],
+            part.evaluate(data).energies[0],
+            rtol=0,
+            atol=1e-7,  # single precision of some 0.3 eV; one of them is almost zero
+        )
