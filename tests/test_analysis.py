@@ -351,7 +351,9 @@ def test_analysis_of_samples(alanine, tmp_path):
     np.testing.assert_allclose(found.surface.free_energy, expected)
     assert found.difference.value == np.inf
     one = samples_of_frames(frames_of(alanine, step=[1, 2]), [(4, 6, 8, 14)])
-    assert analyze(one, AnalysisSettings(regions=(C7AX, C7EQ))).surface is None
+    found = analyze(one, AnalysisSettings(regions=(C7AX, C7EQ)))
+    assert found.surface.free_energy.shape == (36,)
+    assert found.difference is None
     with pytest.raises(DataError, match="no frame to analyze"):
         analyze(samples_of_frames(frames_of(alanine, step=[1])[[]]))
     with pytest.raises(DataError, match="share to discard is 1"):

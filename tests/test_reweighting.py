@@ -392,7 +392,7 @@ def test_files_that_are_no_surface(tmp_path):
         with pytest.raises(FileFormatError, match="is not a free-energy surface"):
             load_surface(tmp_path / name)
     np.savez(tmp_path / "late.npz", uncv_surface=np.array(99))
-    with pytest.raises(FileFormatError, match="format 99; this uncv reads up to 1"):
+    with pytest.raises(FileFormatError, match="format 99; this uncv reads up to 2"):
         load_surface(tmp_path / "late.npz")
     with pytest.raises(FileNotFoundError):
         load_surface(tmp_path / "none.npz")

@@ -12,17 +12,24 @@ from uncv._version import __version__
 
 if TYPE_CHECKING:
     from uncv import (
+        adversarial,
         analysis,
         ase,
         bias,
+        evaluation,
+        metrics,
         openmm,
         oracles,
         perturb,
         plots,
         plugin,
+        report,
         schedule,
+        status,
         structures,
+        units,
     )
+    from uncv.adversarial import AttackSettings, attack
     from uncv.bias import (
         AdaptiveBias,
         CappedBias,
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
         UDDBias,
     )
     from uncv.calibration import ConformalCalibrator
+    from uncv.config import CampaignConfig
     from uncv.cv import UncertaintyCV
     from uncv.data import Dataset, concatenate
     from uncv.export_data import export_data
@@ -90,11 +98,14 @@ _HOME = {
     "CrystalSettings": "uncv.sampling_crystal",
     "export_data": "uncv.export_data",
     "select": "uncv.selection",
+    "attack": "uncv.adversarial",
+    "AttackSettings": "uncv.adversarial",
     "learn": "uncv.learning",
+    "CampaignConfig": "uncv.config",
 }
 _SUBMODULES = (
-    "analysis", "ase", "bias", "openmm", "oracles", "perturb", "plots", "plugin", "schedule",
-    "structures",
+    "adversarial", "analysis", "ase", "bias", "evaluation", "metrics", "openmm", "oracles",
+    "perturb", "plots", "plugin", "report", "schedule", "status", "structures", "units",
 )  # fmt: skip
 
 __all__ = [
@@ -133,17 +144,26 @@ __all__ = [
     "CrystalSettings",
     "export_data",
     "select",
+    "attack",
+    "AttackSettings",
     "learn",
+    "CampaignConfig",
+    "adversarial",
     "analysis",
     "ase",
     "bias",
+    "evaluation",
+    "metrics",
     "openmm",
     "oracles",
     "perturb",
     "plots",
     "plugin",
+    "report",
     "schedule",
+    "status",
     "structures",
+    "units",
 ]
 
 

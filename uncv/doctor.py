@@ -109,7 +109,7 @@ def _ani1x() -> Check:
 
 
 def _compiled_descriptor() -> Check:
-    code = "from uncv.models import library; assert not library.why_not(), library.why_not(); print(1)"
+    code = "from uncv.models.library import why_not; assert not why_not(), why_not(); print(1)"
     check = _probe("compiled descriptor", code, "install a C++17 compiler, then: pip install -e .")
     if check.status == "ok":
         return check._replace(found="loaded", required=False)

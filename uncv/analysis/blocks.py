@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from uncv.analysis.pieces import pieces_of
 from uncv.errors import DataError
 
 FEWEST_BLOCKS = 8
@@ -115,12 +116,17 @@ def time_blocks(walker: NDArray[np.int64], fewest: int) -> NDArray[np.int64]:
     fewest : int
         Blocks in all, unless there are fewer frames.
     """
-    labels, counts = np.unique(walker, return_counts=True)
-    parts = -(-fewest // len(labels))
+    pieces = pieces_of(walker)
+    parts = -(-fewest // len(pieces.labels))
+    counts = pieces.lengths
+    place = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(walker)) - pieces.bounds[:-1][place]
+    ordered = place * parts + within * parts // counts[place]
     numbers = np.empty(len(walker), dtype=np.int64)
-    for place, (label, count) in enumerate(zip(labels, counts, strict=True)):
-        numbers[walker == label] = place * parts + np.arange(count) * parts // count
-    return np.unique(numbers, return_inverse=True)[1].reshape(-1)
+    numbers[pieces.order] = ordered
+    used = np.zeros(len(counts) * parts, dtype=bool)
+    used[numbers] = True
+    return (np.cumsum(used) - 1)[numbers]
 
 
 def _blocks(series: list[NDArray[np.float64]]) -> Iterator[tuple[int, NDArray[np.float64]]]:
@@ -154,4 +160,4 @@ def _series(contributions: ArrayLike, walker: ArrayLike | None) -> list[NDArray[
         )
     if not np.isfinite(values).all():
         raise DataError("a contribution is NaN or infinite; leave such frames out")
-    return [values[labels == label] for label in np.unique(labels)]
+    return pieces_of(labels).split(values)

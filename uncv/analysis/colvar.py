@@ -93,27 +93,17 @@ def read_colvar(path: str | Path) -> ColvarTable:
     if not lines or not lines[0].startswith(_HEADER):
         raise FileFormatError(f"{path} is not a COLVAR file: it does not begin with '{_HEADER}'")
     fields = _fields(lines[0])
-    parts: list[list[list[float]]] = []
     constants: dict[str, str] = {}
     notes: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if line.startswith(_HEADER):
-            _check_header(path, number, line, fields)
-            parts.append([])
-        elif line.startswith("#! SET"):
-            words = line.split()
-            constants[words[2]] = words[3]
-        elif line.strip() and not line.startswith("#"):
-            row = _row(line, len(fields))
-            if row is not None:
-                parts[-1].append(row)
-            elif number == len(lines):
+    arrays: list[NDArray[np.float64]] = []
+    for begin, end in _parts(path, lines, fields):
+        constants |= _constants(lines[begin:end])
+        rows = [line for line in lines[begin:end] if line[:1] != "#" and line.strip()]
+        if rows:
+            whole = _whole(rows, len(fields), last=end == len(lines))
+            if len(whole) < len(rows):
                 notes.append("the last line is cut short and was left out")
-            else:
-                raise FileFormatError(
-                    f"{path}, line {number}: expected {len(fields)} numbers, found '{line.strip()}'"
-                )
-    arrays = [np.array(part) for part in parts if part]
+            arrays += [_numbers(path, lines, whole, len(fields))] if whole else []
     if not arrays:
         raise DataError(f"{path} holds no row; was the run longer than PRINT's STRIDE?")
     if "time" in fields:
@@ -131,6 +121,43 @@ def _check_header(path: Path, number: int, line: str, fields: tuple[str, ...]) -
             f"{path}, line {number}: the columns change to {', '.join(_fields(line))} from "
             f"{', '.join(fields)}; two different inputs wrote this file, separate them"
         )
+
+
+def _parts(path: Path, lines: list[str], fields: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Return where the part behind each header begins and ends."""
+    headers = [n for n, line in enumerate(lines) if line.startswith(_HEADER)]
+    for number in headers:
+        _check_header(path, number + 1, lines[number], fields)
+    return list(zip(headers, [*headers[1:], len(lines)], strict=True))
+
+
+def _constants(lines: list[str]) -> dict[str, str]:
+    """Return the constants, which stand in lines of their own."""
+    words = [line.split() for line in lines if line.startswith("#! SET")]
+    return {name: value for _, _, name, value, *_ in words}
+
+
+def _whole(rows: list[str], columns: int, *, last: bool) -> list[str]:
+    """Return the rows without the last of the file, if it is cut short."""
+    return rows[:-1] if last and _row(rows[-1], columns) is None else rows
+
+
+def _numbers(path: Path, lines: list[str], rows: list[str], columns: int) -> NDArray[np.float64]:
+    """Return the rows as numbers (T, columns)."""
+    try:
+        values = np.loadtxt(rows, comments=None, ndmin=2)
+    except ValueError:
+        values = np.empty((0, 0))
+    if values.shape == (len(rows), columns):
+        return values
+    one_by_one = [_row(row, columns) for row in rows]
+    if None not in one_by_one:
+        return np.array(one_by_one, dtype=np.float64)
+    wrong = rows[one_by_one.index(None)]
+    raise FileFormatError(
+        f"{path}, line {lines.index(wrong) + 1}: expected {columns} numbers, found "
+        f"'{wrong.strip()}'"
+    )
 
 
 def _row(line: str, columns: int) -> list[float] | None:

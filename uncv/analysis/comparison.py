@@ -61,6 +61,11 @@ def compare_surfaces(
     DataError
         If cells or temperatures differ.
     """
+    if not _same_axes(surface, reference):
+        raise DataError(
+            f"the surface is over {_words(surface)} and the reference over {_words(reference)}; "
+            "compare surfaces of the same variables and limits"
+        )
     if len(surface.edges) != len(reference.edges):
         raise DataError(
             f"the surface has {len(surface.edges) - 1} cells for each angle and the reference "
@@ -82,3 +87,17 @@ def compare_surfaces(
     rmsd = float(np.sqrt((rest**2).mean()))
     largest = float(np.abs(rest).max())
     return SurfaceComparison(rmsd, largest, shift, int(shared.sum()), missing, cutoff)
+
+
+def _same_axes(one: FreeEnergySurface, two: FreeEnergySurface) -> bool:
+    """Whether limits and periods agree; names and units are the user's."""
+    if len(one.axes) != len(two.axes):
+        return False
+    return all(
+        np.allclose((a.low, a.high), (b.low, b.high), rtol=1e-6) and a.periodic == b.periodic
+        for a, b in zip(one.axes, two.axes, strict=True)
+    )
+
+
+def _words(surface: FreeEnergySurface) -> str:
+    return ", ".join(f"{a.name} from {a.low:g} to {a.high:g}" for a in surface.axes)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from uncv.analysis.space import Axis, cell_numbers, checked_values, resolve_axes
 from uncv.errors import DataError
 
-_CIRCLE = (-np.pi, np.pi)
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+DENSE = 1 << 22
+"""Cells up to which a grid is held as a whole; beyond, cells are sorted."""
+MOST_CELLS = 1 << 40
 
 
 def coverage(
-    cvs: ArrayLike, levels: int = 5, *, base: int = 2, bounds: tuple[float, float] | None = None
+    cvs: ArrayLike,
+    levels: int = 5,
+    *,
+    base: int = 2,
+    bounds: tuple[float, float] | None = None,
+    axes: Sequence[Axis] | None = None,
 ) -> float:
     """Return the share of visited cells, averaged over grids of rising fineness.
 
@@ -30,6 +43,8 @@ def coverage(
     bounds : (float, float), optional
         The range of every variable, in its unit; points outside count nowhere. By default the
         variables are angles in radians, wrapped into [−π, π).
+    axes : sequence of Axis, optional
+        The range of each variable, in place of ``bounds``, and whether it is periodic.
 
     Returns
     -------
@@ -39,14 +54,17 @@ def coverage(
     Raises
     ------
     DataError
-        If a value is NaN or infinite, or the shape is not (frames, variables).
+        If a value is NaN or infinite, the shape is not (frames, variables), or the grid is not one.
 
     References
     ----------
     Zaverkin et al., npj Comput. Mater. 10, 83 (2024).
     """
-    points = _unit_cube(cvs, bounds)
-    return float(np.mean([_visited(points, base, level) for level in range(1, levels + 1)]))
+    values = checked_values(cvs)
+    space = resolve_axes(values.shape[1], axes, bounds)
+    check_grid(len(space), levels, base)
+    finest = visited_cells(values, space, base**levels)
+    return float(level_shares(finest, len(space), levels, base).mean())
 
 
 def coverage_series(
@@ -56,7 +74,8 @@ def coverage_series(
     *,
     base: int = 2,
     bounds: tuple[float, float] | None = None,
-) -> NDArray[np.float64]:
+    axes: Sequence[Axis] | None = None,
+) -> FloatArray:
     """Return the coverage of the first n points for each n of ``frames``.
 
     Parameters
@@ -65,23 +84,30 @@ def coverage_series(
         Values (F, d) in the order in which they were visited.
     frames : array_like
         Numbers of points.
-    levels, base, bounds
+    levels, base, bounds, axes
         As in :func:`coverage`.
     """
-    points = _unit_cube(cvs, bounds)
+    values = checked_values(cvs)
+    space = resolve_axes(values.shape[1], axes, bounds)
+    check_grid(len(space), levels, base)
     counts = np.asarray(frames, dtype=np.int64)
+    cells, first = first_visits(cell_numbers(values, space, base**levels))
     series = np.zeros(counts.shape)
-    for level in range(1, levels + 1):
-        side = base**level
-        cells, first = np.unique(_cells(points, side), return_index=True)
-        first = np.sort(first[cells >= 0])
-        series += np.searchsorted(first, counts, side="left") / side ** points.shape[1]
-    return series / levels
+    for level in range(levels, 0, -1):
+        visited = np.searchsorted(np.sort(first), counts, side="left")
+        series += visited / base ** (len(space) * level)
+        cells, members = np.unique(
+            coarser(cells, base**level, base, len(space)), return_inverse=True
+        )
+        earliest = np.full(len(cells), len(values), dtype=np.int64)
+        np.minimum.at(earliest, members.reshape(-1), first)
+        first = earliest
+    return np.asarray(series / levels)
 
 
 def expected_coverage(
     points: ArrayLike, dimensions: int, levels: int = 5, *, base: int = 2
-) -> NDArray[np.float64]:
+) -> FloatArray:
     """Return the mean coverage of uniformly random points, the measure's own scale.
 
     >>> [round(float(c), 2) for c in expected_coverage([1, 10, 100, 1000, 10000], 2)]
@@ -92,59 +118,56 @@ def expected_coverage(
     return np.asarray(share.mean(axis=-1))
 
 
-def accessible_coverage(
-    cvs: ArrayLike,
-    reference: ArrayLike,
-    bins: int = 32,
-    *,
-    bounds: tuple[float, float] | None = None,
-) -> float:
-    """Return the share of the cells of a reference run that were visited.
+def visited_cells(values: FloatArray, axes: Sequence[Axis], bins: int) -> IntArray:
+    """Return the numbers of the cells with a point in them, ascending."""
+    return distinct(cell_numbers(values, axes, bins), bins ** len(axes))
 
-    Parameters
-    ----------
-    cvs, reference : array_like
-        Values (F, d) of the run and of a long run that defines what is accessible.
-    bins : int
-        Cells per axis.
-    bounds : (float, float), optional
-        As in :func:`coverage`.
+
+def distinct(numbers: IntArray, most: int) -> IntArray:
+    """Return the different numbers from 0 to below ``most``, ascending; negative ones are none."""
+    if most > DENSE:
+        found = np.unique(numbers)
+        return found[found >= 0]
+    seen = np.zeros(most + 1, dtype=bool)
+    seen[numbers] = True  # −1 is the last place, which nothing else has
+    return np.flatnonzero(seen[:-1])
+
+
+def first_visits(numbers: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the cells visited, and the first frame in each."""
+    cells, first = np.unique(numbers, return_index=True)
+    return cells[cells >= 0], first[cells >= 0]
+
+
+def coarser(cells: IntArray, bins: int, factor: int, dimensions: int) -> IntArray:
+    """Return the cells, on a grid coarser by a factor, that hold cells of a grid of ``bins``."""
+    number = np.zeros(len(cells), dtype=np.int64)
+    for axis in range(dimensions):
+        place = cells // bins ** (dimensions - 1 - axis) % bins
+        number = number * (bins // factor) + place // factor
+    return number
+
+
+def level_shares(finest: IntArray, dimensions: int, levels: int, base: int) -> FloatArray:
+    """Return the share of visited cells at each level (K,), by the distinct ones of the last."""
+    shares = np.zeros(levels)
+    cells = finest
+    for level in range(levels, 0, -1):
+        shares[level - 1] = len(cells) / base ** (dimensions * level)
+        cells = np.unique(coarser(cells, base**level, base, dimensions))
+    return shares
+
+
+def check_grid(dimensions: int, levels: int, base: int) -> None:
+    """Refuse grids without cells, and those whose cells cannot be numbered.
 
     Raises
     ------
     DataError
-        If the reference is empty or lies outside the bounds.
+        If there are no levels, a base below 2, or too many cells.
     """
-    wanted = np.unique(_cells(_unit_cube(reference, bounds), bins))
-    wanted = wanted[wanted >= 0]
-    if len(wanted) == 0:
-        raise DataError("the reference visits no cell; give a run inside the bounds")
-    visited = np.unique(_cells(_unit_cube(cvs, bounds), bins))
-    return float(np.isin(wanted, visited).mean())
-
-
-def _visited(points: NDArray[np.float64], base: int, level: int) -> float:
-    side = base**level
-    cells = np.unique(_cells(points, side))
-    return float((cells >= 0).sum()) / side ** points.shape[1]
-
-
-def _cells(points: NDArray[np.float64], side: int) -> NDArray[np.int64]:
-    """Return the number of the cell of each point (F,), −1 for points outside."""
-    indices = np.floor(points * side).astype(np.int64)
-    inside = ((indices >= 0) & (indices < side)).all(axis=1)
-    numbers = indices @ (side ** np.arange(points.shape[1], dtype=np.int64))
-    return np.where(inside, numbers, -1)
-
-
-def _unit_cube(cvs: ArrayLike, bounds: tuple[float, float] | None) -> NDArray[np.float64]:
-    values = np.asarray(cvs, dtype=np.float64)
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2:
-        raise DataError(f"variables have shape {values.shape}; expected (frames, variables)")
-    if not np.isfinite(values).all():
-        raise DataError("a variable is NaN or infinite; remove these frames")
-    low, high = bounds or _CIRCLE
-    scaled = (values - low) / (high - low)
-    return scaled if bounds else scaled % 1.0 % 1.0  # twice: −1e-17 % 1.0 is 1.0
+    if levels < 1 or base < 2 or base ** (levels * dimensions) > MOST_CELLS:
+        raise DataError(
+            f"{levels} levels of base {base} in {dimensions} dimensions make no grid; expected a "
+            "level or more, a base of 2 or more, and at most 2^40 cells at the last level"
+        )

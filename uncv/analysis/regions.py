@@ -35,6 +35,28 @@ class Region(NamedTuple):
         ]
         return np.asarray(inside[0] & inside[1])
 
+    def shrunk(self, margin: float) -> Region:
+        """Return the region without a margin in degrees at each end; a full circle has no end.
+
+        Raises
+        ------
+        DataError
+            If nothing would be left.
+        """
+        ends = []
+        for begin, end in (self.phi, self.psi):
+            width = (end - begin) % 360.0 or 360.0
+            if width == 360.0:
+                ends.append((begin, end))
+                continue
+            if not 0.0 <= 2 * margin < width:
+                raise DataError(
+                    f"a margin of {margin:g} degrees leaves nothing of {self.name}, which is "
+                    f"{width:g} wide; give one of 0 to below {width / 2:g}"
+                )
+            ends.append((begin + margin, begin + width - margin))
+        return Region(self.name, ends[0], ends[1])
+
 
 C7AX = Region("C7ax", (0.0, 180.0))
 """φ > 0. In vacuum alanine dipeptide has one minimum there, C7ax near (61°, −36°)."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
+from uncv.analysis.pieces import pieces_of
 from uncv.errors import DataError
 from uncv.units import KB_IN_EV_PER_K
 
@@ -55,10 +56,10 @@ def bias_weights(
     labels = np.asarray(walker)
     if labels.shape != values.shape:
         raise DataError(f"{labels.shape} walkers are given for {values.shape} frames")
+    pieces = pieces_of(labels)
+    parts = [softmax(own) * (len(own) / len(values)) for own in pieces.split(exponents)]
     weights = np.empty(len(values))
-    for label in np.unique(labels):
-        own = labels == label
-        weights[own] = softmax(exponents[own]) * (own.sum() / len(own))
+    weights[pieces.order] = np.concatenate(parts)
     return weights
 
 

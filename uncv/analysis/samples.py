@@ -1,4 +1,4 @@
-"""What an analysis needs of a run: two angles, the bias and the walker of each frame."""
+"""What an analysis needs of a run: variables, bias, walker and piece of each frame."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from uncv.analysis.colvar import ColvarTable
-from uncv.analysis.dihedrals import ALANINE_PHI_PSI, dihedrals
+from uncv.analysis.pieces import pieces_of
 from uncv.analysis.reweighting import bias_weights
-from uncv.data import Dataset
+from uncv.analysis.space import PHI_PSI, Axis, resolve_axes
 from uncv.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -23,8 +22,8 @@ class Samples:
 
     Parameters
     ----------
-    angles : numpy.ndarray
-        (F, K) in radians.
+    values : numpy.ndarray
+        Variables (F, K), in the units of the axes.
     walker : numpy.ndarray
         Number of the walker of each frame (F,).
     bias : numpy.ndarray or None
@@ -33,13 +32,60 @@ class Samples:
         Whether each walker has a bias of its own, so that its weights are normalised by themselves.
     notes : tuple of str
         What a reader of the result should know.
+    axes : tuple of Axis, optional
+        The variables; torsions by default.
+    open_axes : tuple of int
+        Axes whose limits nobody gave: they are those of the values.
+    piece : numpy.ndarray or None
+        Number of the piece of a walker (F,) that goes on without a jump; None where walkers are of
+        one piece. Time series stay within pieces.
+    interval_fs : float or None
+        Time between frames in fs, where it is known.
+    steps : float or None
+        Steps of a walker, and so evaluations of its potential, between frames, where known.
     """
 
-    angles: FloatArray
+    values: FloatArray
     walker: NDArray[np.int64]
     bias: FloatArray | None = None
     own_bias: bool = False
     notes: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    open_axes: tuple[int, ...] = ()
+    piece: NDArray[np.int64] | None = None
+    interval_fs: float | None = None
+    steps: float | None = None
+
+    def __post_init__(self) -> None:
+        columns = self.values.shape[1]
+        if not self.axes:
+            named = PHI_PSI if columns == 2 else resolve_axes(columns)
+            object.__setattr__(self, "axes", named)
+        elif len(self.axes) != columns:
+            raise DataError(f"{len(self.axes)} axes are given for {columns} variables")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def angles(self) -> FloatArray:
+        """The values: of torsions, radians."""
+        return self.values
+
+    @property
+    def pieces(self) -> NDArray[np.int64]:
+        """The piece of each frame (F,)."""
+        return self.walker if self.piece is None else self.piece
+
+    def take(self, frames: NDArray) -> Samples:
+        """Return some of the frames, by mask or indices that ascend within each walker."""
+        return replace(
+            self,
+            values=self.values[frames],
+            walker=self.walker[frames],
+            bias=None if self.bias is None else self.bias[frames],
+            piece=None if self.piece is None else self.piece[frames],
+        )
 
     def discard(self, share: float) -> Samples:
         """Return the frames without the first share of each walker, rounded down.
@@ -51,12 +97,14 @@ class Samples:
         """
         if not 0.0 <= share < 1.0:
             raise DataError(f"the share to discard is {share:g}; expected 0 to below 1")
-        kept = np.ones(len(self.walker), dtype=bool)
-        for label in np.unique(self.walker):
-            own = np.flatnonzero(self.walker == label)
-            kept[own[: int(share * len(own))]] = False
-        bias = None if self.bias is None else self.bias[kept]
-        return replace(self, angles=self.angles[kept], walker=self.walker[kept], bias=bias)
+        if share == 0.0:
+            return self
+        pieces = pieces_of(self.walker)
+        place = np.arange(len(self)) - np.repeat(pieces.bounds[:-1], pieces.lengths)
+        late = place >= np.repeat((share * pieces.lengths).astype(np.int64), pieces.lengths)
+        kept = np.empty(len(self), dtype=bool)
+        kept[pieces.order] = late
+        return self.take(kept)
 
     def weights(self, temperature: float) -> FloatArray:
         """Return the weight of each frame (F,) at a temperature in K, of sum 1."""
@@ -64,90 +112,15 @@ class Samples:
             return np.full(len(self.walker), 1.0 / len(self.walker))
         return bias_weights(self.bias, temperature, self.walker if self.own_bias else None)
 
-
-def samples_of_frames(
-    frames: Dataset,
-    atoms: ArrayLike = ALANINE_PHI_PSI,
-    *,
-    reweight: bool = False,
-    own_bias: bool = False,
-) -> Samples:
-    """Return what frames of `uncv.sampling.sample` tell; column ``walker`` is 0 where absent.
-
-    Parameters
-    ----------
-    frames : Dataset
-        With the columns ``bias`` (eV), if it is to be undone, and ``walker`` and ``step`` where
-        known.
-    atoms : array_like
-        Four atoms for each angle, (K, 4).
-    reweight : bool
-        Whether the bias is to be undone.
-    own_bias : bool
-        See `Samples`.
-
-    Raises
-    ------
-    DataError
-        If a bias is to be undone that the frames do not tell, that is zero everywhere, or whose
-        walkers were stopped and put back.
-    """
-    walker = np.asarray(frames.info.get("walker", np.zeros(len(frames))), dtype=np.int64)
-    angles = dihedrals(frames, atoms)
-    order = np.lexsort((frames.info.get("step", np.arange(len(frames))), walker))
-    if reweight:
-        bias = _bias(frames)
-        return Samples(angles[order], walker[order], bias[order], own_bias, _uneven(walker))
-    notes = _uneven(walker)
-    if np.any(np.nan_to_num(frames.info.get("bias", 0.0))):
-        notes += ("the frames carry a bias that was not undone; reweight to do so",)
-    return Samples(angles[order], walker[order], notes=notes)
-
-
-def samples_of_colvar(
-    tables: Sequence[ColvarTable],
-    columns: Sequence[str] = ("phi", "psi"),
-    *,
-    bias: Sequence[str] = (),
-    bias_unit: float = 1.0,
-    own_bias: bool = True,
-) -> Samples:
-    """Return what COLVAR files tell; each is a walker.
-
-    Parameters
-    ----------
-    tables : sequence of ColvarTable
-        One for each walker.
-    columns : sequence of str
-        The angles, in radians as PLUMED prints torsions.
-    bias : sequence of str
-        Columns whose sum is the bias to be undone; none takes the rows as they are.
-    bias_unit : float
-        The energy unit of these columns in eV.
-    own_bias : bool
-        See `Samples`.
-
-    Raises
-    ------
-    DataError
-        If a column is absent, holds NaN, or is no angle, or rows of different files are different
-        times apart.
-    """
-    if not tables:
-        raise DataError("there is no COLVAR file; give at least one")
-    angles = [np.stack([_angle(table, name) for name in columns], axis=1) for table in tables]
-    walker = np.repeat(np.arange(len(tables)), [len(part) for part in angles])
-    _check_intervals(tables)
-    notes = tuple(f"{table.file}: {note}" for table in tables for note in table.notes)
-    notes += _uneven(walker)
-    if bias:
-        sums = [np.sum([table.column(name) for name in bias], axis=0) for table in tables]
-        total = np.concatenate(sums) * bias_unit
-        return Samples(np.concatenate(angles), walker, total, own_bias, notes)
-    present = sorted({f for table in tables for f in table.fields if f.endswith("bias")})
-    if present:
-        notes += (f"the columns {', '.join(present)} were not undone; name them to reweight",)
-    return Samples(np.concatenate(angles), walker, notes=notes)
+    def pick(self, columns: Sequence[int]) -> Samples:
+        """Return the samples with some of the variables."""
+        chosen = list(columns)
+        return replace(
+            self,
+            values=self.values[:, chosen],
+            axes=tuple(self.axes[column] for column in chosen),
+            open_axes=tuple(n for n, column in enumerate(chosen) if column in self.open_axes),
+        )
 
 
 def joined(parts: Sequence[Samples]) -> Samples:
@@ -156,75 +129,76 @@ def joined(parts: Sequence[Samples]) -> Samples:
     Raises
     ------
     DataError
-        If some are to be reweighted and others not.
+        If some are to be reweighted and others not, or their frames are different times apart.
     """
+    if len(parts) == 1:
+        return parts[0]
     if len({(part.bias is None, part.own_bias) for part in parts}) > 1:
         raise DataError("some inputs are to be reweighted and others not; analyze them one by one")
-    offsets = np.cumsum([0, *(int(part.walker.max(initial=-1)) + 1 for part in parts)])
     biases = [part.bias for part in parts if part.bias is not None]
-    walker = np.concatenate([p.walker + o for p, o in zip(parts, offsets[:-1], strict=True)])
+    first = shared_axes(parts)[0]
     return Samples(
-        np.concatenate([part.angles for part in parts]),
-        walker,
+        np.concatenate([part.values for part in parts]),
+        _apart([part.walker for part in parts]),
         np.concatenate(biases) if biases else None,
-        parts[0].own_bias,
+        first.own_bias,
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        first.axes,
+        first.open_axes,
+        _apart([part.pieces for part in parts]),
+        _same([part.interval_fs for part in parts], "fs"),
+        _same([part.steps for part in parts], "steps"),
     )
 
 
-def _bias(frames: Dataset) -> FloatArray:
-    if "bias" not in frames.info:
-        raise DataError(
-            "the frames say nothing of a bias: they have no column 'bias', only "
-            f"{', '.join(sorted(frames.info)) or 'none'}; write them by `uncv sample`, or leave "
-            "reweighting out"
-        )
-    stopped = int(np.sum(np.asarray(frames.info.get("stop_reason", "")).astype(str) != ""))
-    if stopped:
-        raise DataError(
-            f"{stopped} walkers were stopped and put back elsewhere, so that the run samples no "
-            "ensemble that could be reweighted; run without stop rules that strike"
-        )
-    changed = np.asarray(frames.info.get("not_reweightable", "")).astype(str).ravel()
-    if len(changed) and changed[0]:
-        raise DataError(
-            f"the run cannot be reweighted: {changed[0]}; repeat it with a bias and a temperature "
-            "that stay, or leave reweighting out"
-        )
-    bias = np.asarray(frames.info["bias"], dtype=np.float64)
-    if not np.any(bias):
-        raise DataError(
-            "the bias of every frame is zero: the run was not biased, and needs no reweighting, or "
-            "its bias was adaptive, which has no potential and cannot be reweighted"
-        )
-    return bias
+def shared_axes(parts: Sequence[Samples]) -> tuple[Samples, ...]:
+    """Return the samples with axes that hold all of them, where nobody gave the limits.
+
+    Raises
+    ------
+    DataError
+        If they have different variables.
+    """
+    axes = list(parts[0].axes)
+    for part in parts[1:]:
+        if len(part.axes) != len(axes) or part.open_axes != parts[0].open_axes:
+            raise DataError(
+                f"the inputs have different variables: {_names(parts[0])}, and {_names(part)}"
+            )
+        for number in part.open_axes:
+            mine, other = axes[number], part.axes[number]
+            axes[number] = replace(
+                mine, low=min(mine.low, other.low), high=max(mine.high, other.high)
+            )
+    return tuple(replace(part, axes=tuple(axes)) for part in parts)
 
 
-def _angle(table: ColvarTable, name: str) -> FloatArray:
-    values = table.column(name)
-    low, high = table.constants.get(f"min_{name}", "-pi"), table.constants.get(f"max_{name}", "pi")
-    if (low, high) != ("-pi", "pi") or np.abs(values).max() > np.pi + 1e-4:
-        raise DataError(
-            f"column '{name}' of {table.file} is no torsion in radians: its domain is {low} to "
-            f"{high} and its values lie between {values.min():.4g} and {values.max():.4g}; name "
-            "the columns of two torsions"
-        )
-    return values
-
-
-def _check_intervals(tables: Sequence[ColvarTable]) -> None:
-    """Rows must be equally far apart in all files, or they would not stand for equal times."""
-    steps = {}
-    for table in tables:
-        if "time" in table.fields and len(table.values) > 1:
-            steps[table.file] = float(np.median(np.diff(table.column("time"))))
-    if steps and max(steps.values()) > 1.01 * min(steps.values()):
-        told = ", ".join(f"{file}: {step:g}" for file, step in steps.items())
-        raise DataError(f"rows are different times apart ({told}); print with one STRIDE")
-
-
-def _uneven(walker: NDArray[np.int64]) -> tuple[str, ...]:
-    counts = np.unique(walker, return_counts=True)[1]
+def uneven(walker: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return a note where walkers hold different numbers of frames."""
+    counts = pieces_of(walker).lengths
     if len(counts) < 2 or counts.max() <= 1.01 * counts.min():
         return ()
     return (f"walkers hold {counts.min()} to {counts.max()} frames and count accordingly",)
+
+
+def _names(part: Samples) -> str:
+    return ", ".join(axis.name for axis in part.axes)
+
+
+def _apart(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return labels that are different in each part."""
+    offsets = np.cumsum([0, *(int(part.max(initial=-1)) + 1 for part in labels)])
+    moved = [part + offset for part, offset in zip(labels, offsets[:-1], strict=True)]
+    return np.concatenate(moved)
+
+
+def _same(values: Sequence[float | None], unit: str) -> float | None:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    if max(known) > 1.01 * min(known):
+        raise DataError(
+            f"frames of the inputs are {min(known):g} to {max(known):g} {unit} apart; analyze them "
+            "one by one"
+        )
+    return known[0]

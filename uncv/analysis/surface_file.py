@@ -9,12 +9,15 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from uncv.analysis.free_energy import FreeEnergyDifference
+from uncv.analysis.difference import FreeEnergyDifference
 from uncv.analysis.regions import Region
+from uncv.analysis.space import PHI_PSI, Axis
 from uncv.analysis.surface import FreeEnergySurface
 from uncv.errors import FileFormatError
 
-_FORMAT = 1
+_FORMAT = 2
+"""1: two torsions; 2: any variables."""
+_ARRAYS = ("edges", "free_energy", "error", "counts", "temperature")
 _DAMAGED = (BadZipFile, EOFError, OSError, ValueError, AttributeError, KeyError)
 
 
@@ -51,7 +54,9 @@ def save_surface(
     difference : FreeEnergyDifference, optional
         Kept with it: regions, value and error.
     """
-    arrays = {name: np.asarray(value) for name, value in surface._asdict().items()}
+    arrays = {name: np.asarray(getattr(surface, name)) for name in _ARRAYS}
+    arrays["axis_names"] = np.array([[axis.name, axis.unit] for axis in surface.axes])
+    arrays["axis_limits"] = np.array([[a.low, a.high, a.periodic] for a in surface.axes])
     if difference is not None:
         arrays["region_names"] = np.array([region.name for region in difference.regions])
         arrays["region_bounds"] = np.array([[*r.phi, *r.psi] for r in difference.regions])
@@ -86,8 +91,9 @@ def load_surface(path: str | Path) -> SavedSurface:
         raise FileFormatError(
             f"{path} has surface format {version}; this uncv reads up to {_FORMAT}: update it"
         )
-    fields = {name: arrays[name] for name in FreeEnergySurface._fields}
-    surface = FreeEnergySurface(**(fields | {"temperature": float(fields["temperature"])}))
+    fields = {name: arrays[name] for name in _ARRAYS}
+    fields |= {"temperature": float(fields["temperature"]), "axes": _axes(arrays)}
+    surface = FreeEnergySurface(**fields)
     if "difference" not in arrays:
         return SavedSurface(surface)
     return SavedSurface(surface, _regions(arrays), *arrays["difference"].tolist())
@@ -100,6 +106,16 @@ def is_surface(path: str | Path) -> bool:
             return "uncv_surface" in archive.files
     except _DAMAGED:
         return False
+
+
+def _axes(arrays: dict[str, NDArray]) -> tuple[Axis, ...]:
+    if "axis_names" not in arrays:
+        return PHI_PSI
+    limits = zip(arrays["axis_names"].tolist(), arrays["axis_limits"].tolist(), strict=True)
+    return tuple(
+        Axis(name, low, high, bool(periodic), unit)
+        for (name, unit), (low, high, periodic) in limits
+    )
 
 
 def _regions(arrays: dict[str, NDArray]) -> tuple[Region, Region]:

@@ -1,10 +1,9 @@
-"""`uncv analyze`: coverage, free-energy surface and free-energy difference of runs."""
+"""`uncv analyze`: coverage, memory, free energies and transitions of runs."""
 
 # The imports stand inside the functions, so that `uncv --help` starts no engine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import radians
 from pathlib import Path
@@ -12,53 +11,51 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncv.cli.analysis_output import Reference, draw, lines, plain, surface_of
+from uncv.cli.analysis_files import draw, write_numbers, write_surface
+from uncv.cli.analysis_input import read_frames, read_inputs
+from uncv.cli.analysis_output import lines, plain
+from uncv.cli.analysis_run import Beside, Look, analyzed, environments_of, whole
+from uncv.cli.analysis_variables import EnergyUnit, Reading
 from uncv.cli.output import answer
 from uncv.errors import DataError
 from uncv.units import EV_IN_KJ_PER_MOL
 
 if TYPE_CHECKING:
-    from uncv.analysis import Analysis, AnalysisSettings, Region, Samples
+    from uncv.analysis import Region, ResidueTorsion, Variable
 
-_ALANINE = ("4,6,8,14", "6,8,14,16")
 _SIDES = ("C7ax=0,180", "C7eq=-180,0")
 
 
-class EnergyUnit(StrEnum):
-    """Units of a bias in COLVAR, by what PLUMED's UNITS line says."""
+class Take(StrEnum):
+    """Which frames are taken where fewer are asked for."""
 
-    kj_per_mol = "kj/mol"
-    kcal_per_mol = "kcal/mol"
-    ev = "ev"
-
-    @property
-    def in_ev(self) -> float:
-        """One of it in eV."""
-        return {"kj/mol": 1 / EV_IN_KJ_PER_MOL, "kcal/mol": 4.184 / EV_IN_KJ_PER_MOL, "ev": 1.0}[
-            self.value
-        ]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the inputs are read."""
-
-    torsions: tuple[tuple[int, ...], ...]
-    columns: tuple[str, ...]
-    bias: tuple[str, ...]
-    unit: EnergyUnit
-    reweight: bool
-    own_bias: bool | None
-    discard: float
+    thin = "thin"
+    first = "first"
 
 
 def analyze(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Frames of a run (Å), or COLVAR files of PLUMED, one for each walker."),
+        typer.Argument(
+            help="Frames of a run (Å), trajectories (DCD, XTC, TRR, NetCDF, HDF5, PDB), COLVAR "
+            "files of PLUMED, one for each walker, or the run directory of a campaign."
+        ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="Picture of the surface to write (.png).")
+    topology: Annotated[
+        Path | None, typer.Option(help="The molecule of trajectories and for --residue (PDB, …).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Picture to write (.png or .svg).")] = None,
+    numbers: Annotated[Path | None, typer.Option(help="Numbers to write (.csv or .json).")] = None,
+    residue: Annotated[
+        list[str] | None,
+        typer.Option(help="φ and ψ of a residue, as ALA2 or A:ALA2; may be repeated."),
+    ] = None,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="phi:ALA2, torsion:4,6,8,14, angle:4,6,8, distance:4,6=1,8 (Å), volume=800,1600 "
+            "(Å^3), u, or column:NAME=LOW,HIGH; up to three times. Limits follow '='."
+        ),
     ] = None,
     torsion: Annotated[
         list[str] | None,
@@ -90,6 +87,12 @@ def analyze(
     discard: Annotated[
         float, typer.Option(help="Share of each walker to leave out at its beginning.")
     ] = 0.0,
+    frames: Annotated[
+        int | None, typer.Option(help="Analyze so many frames: coverage grows with their number.")
+    ] = None,
+    take: Annotated[
+        Take, typer.Option(help="Which: equally far apart, or the first of each walker.")
+    ] = Take.thin,
     region: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,126 +100,122 @@ def analyze(
             "C7ax=0,180 and C7eq=-180,0 for φ, ψ of alanine dipeptide."
         ),
     ] = None,
-    bins: Annotated[int, typer.Option(help="Cells of the surface for each angle.")] = 36,
+    bins: Annotated[int, typer.Option(help="Cells of the surface for each variable.")] = 36,
     bandwidth: Annotated[
         float, typer.Option(help="Smooth the surface by a Gaussian kernel, in degrees.")
     ] = 0.0,
-    save: Annotated[Path | None, typer.Option(help="File for the surface (.npz).")] = None,
+    barrier: Annotated[
+        float | None,
+        typer.Option(help="Least depth of a basin in kJ/mol; 2 k_BT by default."),
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="File for the surface (.npz or .csv).")] = None,
     reference: Annotated[
         Path | None,
-        typer.Option(help="Compare with this: a saved surface, frames, or a COLVAR file."),
+        typer.Option(
+            help="Compare with this: a saved surface, frames, a trajectory, a COLVAR file, or a "
+            "run directory. What it visits, or where it is below --cutoff, is what is accessible."
+        ),
     ] = None,
     cutoff: Annotated[
         float, typer.Option(help="Compare where the reference is below this, in kJ/mol.")
     ] = 20.0,
+    cells: Annotated[
+        int, typer.Option(help="Cells per variable for the accessible ones of a reference.")
+    ] = 32,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .uncv file, whose descriptors tell how many of the atomic environments of the "
+            "reference were visited."
+        ),
+    ] = None,
+    distance: Annotated[
+        float | None,
+        typer.Option(
+            help="How near counts there, in spreads of the reference; its own by default."
+        ),
+    ] = None,
     levels: Annotated[int, typer.Option(help="Levels of the coverage grid.")] = 5,
-    temperature: Annotated[float, typer.Option(help="Temperature in K of the run.")] = 300.0,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap over walkers.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap, and of atoms drawn.")] = 0,
+    interval: Annotated[
+        float | None, typer.Option(help="Time between frames in ps, where the files do not tell.")
+    ] = None,
+    timestep: Annotated[
+        float | None, typer.Option(help="Time step in fs, for frames that tell their steps.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature in K of the run; 300, or that of a campaign.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure the coverage of two torsions and their free energy, reweighted if asked for.
+    """Measure what a run covers, how long it remembers, its free energy and its transitions.
 
     Free energies are in kJ/mol with block errors; 'inf' comes with its reason.
     """
-    from uncv.analysis import AnalysisSettings, save_surface
-    from uncv.analysis import analyze as run
+    from uncv.analysis import AnalysisSettings
 
     reading = Reading(
-        _torsions(torsion or _ALANINE),
-        tuple(column or ("phi", "psi")),
+        _variables(variable or (), torsion or ()),
+        tuple(residue or ()),
+        tuple(column) if column else None,
+        topology,
         tuple(bias or ()),
         bias_unit,
         reweight or bool(bias),
         own_bias,
         discard,
+        _positive(interval, "--interval"),
+        _positive(timestep, "--timestep"),
     )
-    named = region or (_SIDES if torsion is None and column is None else ())
-    settings = AnalysisSettings(temperature, levels, bins, radians(bandwidth), _regions(named))
-    samples = _read(inputs, reading)
-    found = run(samples, settings)
-    beside = None
-    if reference is not None:
-        beside = _compare(found, reference, reading, settings, cutoff / EV_IN_KJ_PER_MOL)
+    if features is not None and reference is None:
+        raise DataError("--features compares with a reference; give --reference")
+    suggested = torsion is None and column is None and variable is None and residue is None
+    given = read_inputs(inputs, reading)
+    settings = AnalysisSettings(
+        temperature=temperature or given.temperature or 300.0,
+        levels=levels,
+        bins=bins,
+        bandwidth=radians(bandwidth),
+        regions=_regions(region or (_SIDES if suggested and len(given.groups) == 1 else ())),
+        resamples=resamples,
+        seed=seed,
+        barrier=None if barrier is None else barrier / EV_IN_KJ_PER_MOL,
+    )
+    look = Look(settings, cutoff / EV_IN_KJ_PER_MOL, cells, frames, take.value)
+    beside = None if reference is None else Beside(reference, reading)
+    found = analyzed(given, look, beside)
+    near = None
+    if features is not None and reference is not None:
+        sets = whole([read_frames(path, reading) for path in inputs])
+        near = environments_of(features, sets, read_frames(reference, reading), distance, seed)
     if out is not None:
-        draw(out, found, inputs[0].stem, beside)
+        draw(out, found, inputs[0].stem or inputs[0].name)
     if save is not None:
-        save_surface(save, surface_of(found), found.difference)
-    notes = [*samples.notes, *([beside.note] if beside and beside.note else [])]
-    files = {"picture": out, "surface": save}
+        write_surface(save, found)
+    result = plain(found, near)
+    if numbers is not None:
+        write_numbers(numbers, result)
+    files = {"picture": out, "surface": save, "numbers": numbers}
     if as_json:
-        answer({**plain(found, beside), "notes": notes, **files}, as_json=True)
+        answer({**result, **files}, as_json=True)
     else:
-        answer(dict(lines(found, beside, notes)) | files, as_json=False)
+        shown = {name: path for name, path in files.items() if path is not None}
+        answer(dict(lines(found, near)) | shown, as_json=False)
 
 
-def _read(inputs: list[Path], reading: Reading) -> Samples:
-    from uncv.analysis import is_colvar, joined, read_colvar, samples_of_colvar, samples_of_frames
-    from uncv.io import read
+def _variables(
+    texts: Sequence[str], torsions: Sequence[str]
+) -> tuple[Variable | ResidueTorsion, ...]:
+    from uncv.analysis import Torsion, parse_variable
 
-    missing = [str(path) for path in inputs if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"there is no file {', '.join(missing)}; check the path")
-    tables = [path for path in inputs if is_colvar(path)]
-    if tables and len(tables) < len(inputs):
-        raise DataError("some inputs are COLVAR files and others frames; analyze them one by one")
-    if tables:
-        if reading.reweight and not reading.bias:
-            raise DataError(
-                "which columns of COLVAR hold the bias is not said; name them, as --bias opes.bias"
-            )
-        samples = samples_of_colvar(
-            [read_colvar(path) for path in tables],
-            reading.columns,
-            bias=reading.bias,
-            bias_unit=reading.unit.in_ev,
-            own_bias=reading.own_bias is not False,
-        )
-        return samples.discard(reading.discard)
-    if reading.bias:
-        raise DataError("--bias names columns of COLVAR files; frames are reweighted by --reweight")
-    parts = [
-        samples_of_frames(
-            read(path), reading.torsions, reweight=reading.reweight, own_bias=bool(reading.own_bias)
-        )
-        for path in inputs
-    ]
-    return joined(parts).discard(reading.discard)
-
-
-def _compare(
-    found: Analysis, path: Path, reading: Reading, settings: AnalysisSettings, cutoff: float
-) -> Reference:
-    """Return the reference analyzed like the run; frames without a bias are taken as they are."""
-    from uncv.analysis import analyze as run
-    from uncv.analysis import compare_surfaces, is_colvar, is_surface, load_surface
-    from uncv.io import read
-
-    surface = surface_of(found)
-    if path.is_file() and is_surface(path):
-        saved = load_surface(path)
-        asked = None if found.difference is None else found.difference.regions
-        same = asked is not None and saved.regions == asked
-        note = "" if same else f"{path} was saved with other regions: no difference to compare"
-        return Reference(
-            None,
-            compare_surfaces(surface, saved.surface, cutoff),
-            saved.surface,
-            (saved.value, saved.error) if same else None,
-            note,
-        )
-    note = ""
-    if path.is_file() and not is_colvar(path):
-        biased = reading.reweight and "bias" in read(path).info
-        reading = replace(reading, reweight=biased, bias=())
-        note = f"{path} was {'reweighted' if biased else 'taken as it is'}"
-    other = run(_read([path], reading), settings)
-    against, beside = surface_of(other), other.difference
-    return Reference(
-        other,
-        compare_surfaces(surface, against, cutoff),
-        against,
-        None if beside is None else (beside.value, beside.error),
-        note,
-    )
+    names = ("φ", "ψ") if len(torsions) == 2 and not texts else ("",) * len(torsions)
+    try:
+        quadruples = [tuple(int(number) for number in text.split(",")) for text in torsions]
+    except ValueError as error:
+        raise typer.BadParameter(f"a torsion is four numbers as 4,6,8,14: {error}") from error
+    made = [Torsion(atoms, name) for atoms, name in zip(quadruples, names, strict=True)]
+    return (*made, *(parse_variable(text) for text in texts))
 
 
 def _regions(texts: Sequence[str]) -> tuple[Region, Region] | None:
@@ -227,8 +226,7 @@ def _regions(texts: Sequence[str]) -> tuple[Region, Region] | None:
     return (parse_region(texts[0]), parse_region(texts[1])) if texts else None
 
 
-def _torsions(texts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    try:
-        return tuple(tuple(int(number) for number in text.split(",")) for text in texts)
-    except ValueError as error:
-        raise typer.BadParameter(f"a torsion is four numbers as 4,6,8,14: {error}") from error
+def _positive(value: float | None, name: str) -> float | None:
+    if value is not None and not value > 0.0:
+        raise typer.BadParameter(f"{name} is {value:g}; expected more than 0")
+    return value

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from uncv.cli.analysis import analyze
+from uncv.cli.attack import attack
 from uncv.cli.config import app as config_commands
 from uncv.cli.evaluation import between_0_and_1, show_evaluation
 from uncv.cli.export_data import export_data
@@ -27,6 +28,7 @@ from uncv.cli.output import (
     step_progress,
 )
 from uncv.cli.plugin import app as plugin
+from uncv.cli.report import report
 from uncv.cli.status import status
 
 app = typer.Typer(
@@ -374,7 +376,9 @@ def export(
 
 
 app.command()(analyze)
+app.command()(attack)
 app.command()(status)
+app.command()(report)
 app.command()(export_data)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.analysis.blocks import BlockError, block_error, walker_error
+from uncv.analysis.pieces import pieces_of
 from uncv.analysis.regions import C7AX, C7EQ, Region
 from uncv.analysis.reweighting import effective_sample_size
 from uncv.analysis.surface import checked
@@ -153,9 +154,7 @@ def _too_little(names: tuple[str, str], effective: list[float], crossings: int) 
 
 def _crossings(inside: NDArray[np.bool_], labels: NDArray[np.int64]) -> int:
     """Return how often the region last visited changes within a walker."""
-    somewhere = inside.any(axis=0)
-    number = 0
-    for label in np.unique(labels):
-        visited = inside[0, somewhere & (labels == label)]
-        number += int((visited[1:] != visited[:-1]).sum())
-    return number
+    here = np.flatnonzero(inside.any(axis=0))
+    pieces = pieces_of(labels[here])
+    side, number = inside[0, here][pieces.order], labels[here][pieces.order]
+    return int(((side[1:] != side[:-1]) & (number[1:] == number[:-1])).sum())
