@@ -1,4 +1,4 @@
-# make demo | test | lint | clean: everything else, the environment included, follows from these.
+# make demo | test | lint | docs | clean: everything else, the environment included, follows from these.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.uncv-installed
 # PLUMED's kernel, headers and Python module. Its dependencies are another project's.
 PLUMED := hillclimber==0.1.8
 
-.PHONY: demo test lint clean install
+.PHONY: demo test lint docs clean install
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -20,6 +20,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 install: $(STAMP)
 
@@ -35,5 +38,5 @@ $(STAMP): pyproject.toml setup.py $(NATIVE) Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,8 +18,8 @@ from ase.calculators.emt import EMT
 import uncv
 from uncv.data import Dataset, concatenate
 from uncv.errors import CampaignError, ConfigError, DataError
-from uncv.export_data import LabelKeys, export_data
-from uncv.export_data.source import gather
+from uncv.exporting import LabelKeys, export_data
+from uncv.exporting.source import gather
 from uncv.models.mace import import_mace
 
 HARTREE = 27.211386245988  # CODATA 2018

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("step", "export", "plugin"),
     ("cv", "plumed"),
     ("uncertainty",),
-    ("training", "reference", "features", "labelling", "status", "export_data"),
+    ("training", "reference", "features", "labelling", "status", "exporting"),
     ("oracles", "acceptance"),
     (
         "models", "executors", "calibration", "bias", "stopping", "selection", "io",
@@ -194,6 +194,12 @@ def test_public_names_are_declared_once():
 @pytest.mark.parametrize("name", uncv.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(uncv, name) is not None
+
+
+def test_no_public_function_has_the_name_of_a_file():
+    """Importing `uncv.NAME` would put the module in the place of the function."""
+    files = {path.stem for path in ROOT.iterdir() if path.suffix in ("", ".py")}
+    assert not files & (set(uncv.__all__) - set(uncv._SUBMODULES))
 
 
 def test_unknown_name():

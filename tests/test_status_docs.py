@@ -10,7 +10,7 @@ from test_cli_progress import finished_run
 
 import uncv
 from uncv.config.template import template_kinds
-from uncv.export_data import FORMATS
+from uncv.exporting import FORMATS
 from uncv.journal import Journal
 
 ROOT = Path(uncv.__file__).parent

@@ -21,7 +21,7 @@ from uncv.analysis.surface_file import load_surface
 from uncv.anharmonicity import read_harmonic
 from uncv.config import load_config, make_config
 from uncv.errors import ConfigError, FileFormatError, TrainingError
-from uncv.export_data import export_data
+from uncv.exporting import export_data
 from uncv.learning import learn
 from uncv.learning.system import load_structure
 from uncv.models import load_potential

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from uncv.config import CampaignConfig
     from uncv.cv import UncertaintyCV
     from uncv.data import Dataset, concatenate
-    from uncv.export_data import export_data
+    from uncv.exporting import export_data
     from uncv.io import read, write
     from uncv.learning import learn
     from uncv.models import ModulePotential, load_mace, load_potential
@@ -96,7 +96,7 @@ _HOME = {
     "SampledRun": "uncv.sampling",
     "sample_crystal": "uncv.sampling_crystal",
     "CrystalSettings": "uncv.sampling_crystal",
-    "export_data": "uncv.export_data",
+    "export_data": "uncv.exporting",
     "select": "uncv.selection",
     "attack": "uncv.adversarial",
     "AttackSettings": "uncv.adversarial",

@@ -5,7 +5,7 @@
 60
 """
 
-from uncv.adversarial.attack import attack
+from uncv.adversarial.search import attack
 from uncv.adversarial.displacements import Displacements
 from uncv.adversarial.result import AttackResult
 from uncv.adversarial.settings import AttackSettings

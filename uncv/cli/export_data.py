@@ -52,8 +52,8 @@ def export_data(
 
     The frames that calibrated the uncertainty never trained; they become the test split.
     """
-    from uncv.export_data import LabelKeys
-    from uncv.export_data import export_data as run
+    from uncv.exporting import LabelKeys
+    from uncv.exporting import export_data as run
 
     keys = LabelKeys(energy_key, forces_key, stress_key)
     found = run(source, out, kind.value, keys)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncv.errors import PlumedError
+from uncv.plumed.command_text import CommandText
 from uncv.plumed.kernel import FAILURES, new_instance
 from uncv.plumed.script import ScriptLine
 from uncv.plumed.settings import PlumedSettings
@@ -65,7 +66,7 @@ class Instance:
         if self._plumed is None:
             raise PlumedError(f"this PLUMED instance was closed before '{key}'; make a new one")
         try:
-            self._plumed.cmd(key, value)
+            self._plumed.cmd(CommandText(key) if isinstance(value, str) else key, value)
         except FAILURES as error:
             place = where or f"command {key} at step {self.step[0]}"
             raise PlumedError(f"PLUMED refused {place}: {_message(error)}") from error

@@ -15,6 +15,7 @@ import numpy as np
 
 from uncv.dependencies import import_plumed
 from uncv.errors import DependencyError
+from uncv.plumed.command_text import CommandText
 
 LOWEST_API = 10
 """Version of PLUMED's interface that knows isExtraCVNeeded (PLUMED 2.10)."""
@@ -64,7 +65,7 @@ def plumed_version() -> str:
     plumed = new_instance()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        plumed.cmd("setLogFile", str(log))
+        plumed.cmd(CommandText("setLogFile"), str(log))
         plumed.cmd("init")
         plumed.finalize()
         words = log.read_text().split()

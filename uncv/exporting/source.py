@@ -12,7 +12,7 @@ import numpy as np
 from uncv._version import __version__
 from uncv.data import Dataset
 from uncv.errors import CampaignError
-from uncv.export_data.base import Provenance
+from uncv.exporting.base import Provenance
 from uncv.io import read
 
 SPLITS = {"train": "train", "valid": "valid", "calibration": "test"}

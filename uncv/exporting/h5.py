@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from uncv.data import Dataset
 from uncv.errors import DependencyError
-from uncv.export_data.base import Molecule, Provenance, columns_of, molecules, symbols_of
+from uncv.exporting.base import Molecule, Provenance, columns_of, molecules, symbols_of
 from uncv.units import HARTREE_IN_EV
 
 

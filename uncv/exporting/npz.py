@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from uncv.data import Dataset
 from uncv.errors import DataError
-from uncv.export_data.base import Provenance, columns_of, molecules
+from uncv.exporting.base import Provenance, columns_of, molecules
 
 
 def write_npz(path: Path, frames: Dataset, provenance: Provenance) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncv.data import Dataset
-from uncv.export_data.base import Molecule, Provenance, columns_of, molecules, symbols_of
+from uncv.exporting.base import Molecule, Provenance, columns_of, molecules, symbols_of
 
 
 def write_deepmd(

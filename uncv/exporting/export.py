@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from uncv.data import Dataset
 from uncv.errors import ConfigError, DataError
-from uncv.export_data.ase_db import write_ase_db
-from uncv.export_data.base import Provenance
-from uncv.export_data.deepmd import write_deepmd
-from uncv.export_data.h5 import write_h5
-from uncv.export_data.npz import write_npz
-from uncv.export_data.source import Source, gather
+from uncv.exporting.ase_db import write_ase_db
+from uncv.exporting.base import Provenance
+from uncv.exporting.deepmd import write_deepmd
+from uncv.exporting.h5 import write_h5
+from uncv.exporting.npz import write_npz
+from uncv.exporting.source import Source, gather
 from uncv.io.base import LabelKeys
 from uncv.io.extxyz_writer import write_extxyz
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uncv.data import Dataset
-from uncv.export_data.base import Provenance, columns_of
+from uncv.exporting.base import Provenance, columns_of
 
 if TYPE_CHECKING:
     from ase import Atoms
