@@ -15,6 +15,7 @@ from uncv.gradient.norms import (
 )
 from uncv.gradient.sketch import Sketch, sketch, tables_of
 from uncv.groups import group_atoms
+from uncv.models import tape_pass as tape_module
 from uncv.models.networks import ElementNetwork
 from uncv.models.tape_pass import NetworkStack, tape_pass
 
@@ -48,6 +49,27 @@ def test_tape_pass_is_the_tape_of_the_networks(members):
         loss = sum((t * w).sum() for t, w in zip(tensors, weights, strict=True))
         gradients += torch.autograd.grad(loss, batch.positions)
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_gradients_of_energies_alone_take_the_short_way(members, monkeypatch):
+    potential = tiny.potential(members, hidden=HIDDEN, scale=1.7, seed=2)
+    batch = tiny.mixed().to_batch()
+    batch = batch._replace(positions=batch.positions.requires_grad_())
+    quick, plain = both_ways(potential, batch)
+    weights = torch.randn(quick.energies.shape, generator=torch.Generator().manual_seed(1)).double()
+    taken: list[int] = []
+    short = tape_module._of_energy
+    monkeypatch.setattr(tape_module, "_of_energy", lambda *args: taken.append(1) or short(*args))
+    found, expected = (
+        torch.autograd.grad((o.energies * weights).sum(), batch.positions, retain_graph=True)[0]
+        for o in (quick, plain)
+    )
+    assert taken == [1]
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
+    torch.autograd.grad(quick.energies.sum() + quick.layers.deltas[0].sum(), batch.positions)
+    assert taken == [1]
 
 
 def test_tape_pass_can_be_differentiated_twice():

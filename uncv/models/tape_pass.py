@@ -123,16 +123,22 @@ class TapePass(torch.autograd.Function):
             t = torch.bmm(layers[0].delta, weights[depth + 1].transpose(1, 2))
             layers.insert(0, _Layer(z[depth], activated[depth], t, silu_backward(t, z[depth])))
         ctx.stack, ctx.most, ctx.scale = stack, most, scale
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, places, *(tensor for layer in layers for tensor in layer))
         return _unstacked([outputs, *activated, *(la.delta for la in layers)], elements, places)
 
     @staticmethod
-    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor, None, None, None, None]:
         """Return the gradient by the descriptors."""
         x, places, *kept = ctx.saved_tensors
+        layers = [_Layer(*kept[i : i + 4]) for i in range(0, len(kept), 4)]
+        energy_only = given[0] is not None and all(bar is None for bar in given[1:])
+        members = len(layers[0].z) // len(ctx.stack.networks)
+        bars = _filled(given, layers, x.new_zeros((members, len(x), 1)))
         if torch.is_grad_enabled():  # to be differentiated once more
             return _differentiable_backward(ctx, x, places, bars), None, None, None, None
-        layers = [_Layer(*kept[i : i + 4]) for i in range(0, len(kept), 4)]
+        if energy_only:
+            return _of_energy(ctx, bars[0], layers[0].delta, places), None, None, None, None
         weights, elements, number = ctx.stack.weights, len(ctx.stack.networks), len(layers)
         bar, *both = _restacked(bars, elements, ctx.most, places)
         value_bars, delta_bars = both[:number], both[number:]
@@ -148,6 +154,24 @@ class TapePass(torch.autograd.Function):
         down = torch.bmm(bar, weights[0].transpose(1, 2)).view(-1, elements, ctx.most, x.shape[1])
         gradient = down.sum(dim=0).flatten(0, 1).index_select(0, places)
         return gradient, None, None, None, None
+
+
+def _filled(
+    given: Sequence[Tensor | None], layers: Sequence[_Layer], nothing: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the cotangents of outputs, values and slopes, zero where nothing depends on one."""
+    widths = [layer.z.shape[2] for layer in layers]
+    pairs = zip(given, [1, *widths, *widths], strict=True)
+    return tuple(nothing.expand(-1, -1, w) if bar is None else bar for bar, w in pairs)
+
+
+def _of_energy(ctx: Any, bar: Tensor, delta: Tensor, places: Tensor) -> Tensor:
+    """Return the gradient where energies alone are looked at: the slopes δ of layer 1 say it."""
+    elements = len(ctx.stack.networks)
+    (factor,) = _restacked((bar,), elements, ctx.most, places)
+    down = torch.bmm(delta * (factor / ctx.scale), ctx.stack.weights[0].transpose(1, 2))
+    summed = down.view(-1, elements, ctx.most, down.shape[2]).sum(dim=0)
+    return summed.flatten(0, 1).index_select(0, places)
 
 
 def _bent(bar: Tensor, layer: _Layer) -> Tensor:
