@@ -1,15 +1,18 @@
 """Molecular dynamics of ANI-1x pushed to where its eight members disagree.
 
-    python examples/01_linear_bias.py
+    python 01_linear_bias.py
 
-Eight walkers of alanine dipeptide run in one OpenMM context with V(u) = −u; a table of energy,
-uncertainty and bias of each walker goes to walkers.csv, the trajectory to walkers.dcd. With
-UNCV_QUICK=1 a few steps are enough to see that it works.
+You learn how a potential and its uncertainty become an OpenMM System, how to run several walkers in
+one context, and where their energies and uncertainties are written. Eight walkers of alanine
+dipeptide move with V(u) = −u. A table of energy, uncertainty and bias goes to walkers.csv, the
+trajectory to walkers.dcd. It takes half a minute; with UNCV_QUICK=1, a few steps.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -22,7 +25,7 @@ WALKERS = 2 if QUICK else 8
 STEPS = 20 if QUICK else 2000
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Run the walkers and say how u and the dihedral angles spread."""
     topology, start = uncv.structures.alanine_dipeptide()
     potential = uncv.load_potential("ani1x")
@@ -36,8 +39,10 @@ def main() -> None:
     simulation = app.Simulation(everyone, system, integrator, platform)
     simulation.context.setPositions(positions)
     simulation.context.setVelocitiesToTemperature(300)
-    simulation.reporters.append(uncv.openmm.WalkerReporter("walkers.csv", STEPS // 20))
-    simulation.reporters.append(app.DCDReporter("walkers.dcd", STEPS // 20))
+    out.mkdir(parents=True, exist_ok=True)
+    every = STEPS // 20
+    simulation.reporters.append(uncv.openmm.WalkerReporter(out / "walkers.csv", every))
+    simulation.reporters.append(app.DCDReporter(str(out / "walkers.dcd"), every))
 
     simulation.step(STEPS)
 
@@ -50,4 +55,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("linear_bias"), help="folder for files")
+    main(parser.parse_args().out)

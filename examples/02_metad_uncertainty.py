@@ -1,23 +1,27 @@
 """Metadynamics on the uncertainty: hills push walkers to where the members of ANI-1x disagree.
 
-    python examples/02_metad_uncertainty.py
+    python 02_metad_uncertainty.py
 
-Eight walkers of alanine dipeptide run twice for the same time: as they are, and with well-tempered
-metadynamics on u, whose hills they share. The width of the hills is half the spread of u in the
-first run. Hills act above its mean only: others would drive u towards zero half of the time. Far
-from what the model knows u has no upper bound, so there is a wall. Printed are u and the coverage
-of the torsions (φ, ψ) in both runs; PLUMED writes a COLVAR and a HILLS for each walker. Hills this
-frequent heat the molecule; for free energies make PACE ten times as long. With UNCV_QUICK=1 a few
-steps of two walkers are enough to see that it works.
+You learn how PLUMED sees u, and how to find the width of the hills. Eight walkers of alanine
+dipeptide run twice for the same time: as they are, and with well-tempered metadynamics on u, whose
+hills they share. The width of the hills is half the spread of u in the first run. Hills act above
+its mean only: others would drive u towards zero half of the time. Far from what the model knows u
+has no upper bound, so there is a wall. Printed are u and the coverage of the torsions (φ, ψ) in
+both runs; PLUMED writes a COLVAR and a HILLS for each walker. Hills this frequent heat the
+molecule; for free energies make PACE ten times as long.
+
+It takes a minute; with UNCV_QUICK=1, a few steps of two walkers. PLUMED must be installed
+(`uncv doctor` says how).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
 import uncv
-from uncv.units import EV_IN_KJ_PER_MOL
+from uncv.units import EV_IN_KJ_PER_MOL, FS_IN_PS
 
 QUICK = os.environ.get("UNCV_QUICK") == "1"
 WALKERS = 2 if QUICK else 8
@@ -50,7 +54,7 @@ def report(name: str, run: uncv.SampledRun) -> None:
     )
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Run without and with metadynamics."""
     topology, start = uncv.structures.alanine_dipeptide()
     ensemble = uncv.load_potential("ani1x")
@@ -62,10 +66,15 @@ def main() -> None:
     u = free.uncertainty * EV_IN_KJ_PER_MOL
     mean, spread = u.mean(), u.std()
     script = SCRIPT.format(mean=mean, sigma=spread / 2, wall=mean + 15 * spread, walkers=WALKERS)
-    Path("plumed.dat").write_text(script, encoding="utf-8")
-    biased = uncv.sample(topology, start, cv, settings=SETTINGS, plumed="plumed.dat", seed=0)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "plumed.dat").write_text(script, encoding="utf-8")
+    timestep = SETTINGS.timestep * FS_IN_PS
+    plumed = uncv.openmm.Plumed(script, timestep, SETTINGS.temperature, directory=out)
+    biased = uncv.sample(topology, start, cv, settings=SETTINGS, plumed=plumed, seed=0)
     report("metadynamics", biased)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("metadynamics"), help="folder for files")
+    main(parser.parse_args().out)

@@ -1,27 +1,30 @@
 """OPES on the torsions φ and ψ that keeps to what the model knows, or looks for what it does not.
 
-    python examples/03_opes_torsions_uncertainty.py wall        # bias (φ, ψ), wall on u
-    python examples/03_opes_torsions_uncertainty.py variable    # bias (φ, ψ, u)
+    python 03_opes_torsions_uncertainty.py wall        # bias (φ, ψ), wall on u
+    python 03_opes_torsions_uncertainty.py variable    # bias (φ, ψ, u)
 
-The first is for free energies of a model as it is: structures that the eight members of ANI-1x
-disagree on are kept out. The second is for exploration: u is a third variable, and each (φ, ψ) is
-also visited in structures of high u. Eight walkers have a bias of their own each, which OPES moves
-little once it has seen the basins. A run of some hundred picoseconds is reweighted by
+You learn two ways to use u beside geometric variables. The first is for free energies of a model as
+it is: structures that the eight members of ANI-1x disagree on are kept out. The second is for
+exploration: u is a third variable, and each (φ, ψ) is also visited in structures of high u. Eight
+walkers have a bias of their own each, which OPES moves little once it has seen the basins. A run of
+some hundred picoseconds is reweighted by
 
     uncv analyze COLVAR.* --bias opes.bias --bias wall.bias --discard 0.2 --out map.png
 
-(without the wall in the second case). The few picoseconds that run here show how it begins. With
-UNCV_QUICK=1 a few steps of two walkers are enough to see that it works.
+(without the wall in the second case). The few picoseconds that run here show how it begins. It
+takes a minute; with UNCV_QUICK=1, a few steps of two walkers. PLUMED must be installed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
+from pathlib import Path
 
 import numpy as np
 
 import uncv
+from uncv.units import FS_IN_PS
 
 QUICK = os.environ.get("UNCV_QUICK") == "1"
 WALKERS = 2 if QUICK else 8
@@ -48,17 +51,19 @@ VARIABLE = """\
 opes: OPES_METAD ARG=phi,psi,u SIGMA=0.3,0.3,1.0 PACE=20 BARRIER=40 STATE_WFILE=STATE
 PRINT ARG=phi,psi,u,opes.bias STRIDE=10 FILE=COLVAR
 """
+INPUTS = {"wall": VALUES + WALL, "variable": VALUES + VARIABLE}
 
 
-def main(choice: str) -> None:
+def main(choice: str, out: Path) -> None:
     """Run and say where the walkers have been."""
     topology, start = uncv.structures.alanine_dipeptide()
     ensemble = uncv.load_potential("ani1x")
     cv = uncv.UncertaintyCV(ensemble, uncv.EnsembleUncertainty(of="energy"))
-    script = VALUES + {"wall": WALL, "variable": VARIABLE}[choice]
-    uncv.sample(topology, start, cv, settings=SETTINGS, plumed=script, seed=0)
+    timestep = SETTINGS.timestep * FS_IN_PS
+    plumed = uncv.openmm.Plumed(INPUTS[choice], timestep, SETTINGS.temperature, directory=out)
+    uncv.sample(topology, start, cv, settings=SETTINGS, plumed=plumed, seed=0)
 
-    tables = [uncv.analysis.read_colvar(f"COLVAR.{walker}") for walker in range(WALKERS)]
+    tables = [uncv.analysis.read_colvar(out / f"COLVAR.{walker}") for walker in range(WALKERS)]
     phi, psi, u = (np.array([t.column(name) for t in tables]) for name in ("phi", "psi", "u"))
     covered = uncv.analysis.coverage(np.stack([phi.ravel(), psi.ravel()], axis=1))
     print(f"u = {u.mean():.2f} ± {u.std():.2f} kJ/mol, at most {u.max():.2f}")
@@ -68,4 +73,8 @@ def main(choice: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "wall")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("choice", nargs="?", choices=INPUTS, default="wall", help="role of u")
+    parser.add_argument("--out", type=Path, default=Path("opes"), help="folder for files")
+    arguments = parser.parse_args()
+    main(arguments.choice, arguments.out)

@@ -113,7 +113,10 @@ def pair_vectors(positions: Tensor, cell: Tensor, pairs: Pairs) -> Tensor:
     flat = positions.reshape(-1, 3)
     vectors = flat.index_select(0, pairs.other) - flat.index_select(0, pairs.centre)
     if pairs.shift.shape[0] > 0:
-        frame = torch.div(pairs.centre, atoms, rounding_mode="floor")
         shift = pairs.shift.to(positions.dtype)
-        vectors = vectors + torch.matmul(shift.unsqueeze(1), cell.index_select(0, frame)).squeeze(1)
+        if cell.shape[0] == 1:
+            return vectors + torch.matmul(shift, cell[0])
+        frame = torch.div(pairs.centre, atoms, rounding_mode="floor")
+        # Not as thousands of products of small matrices, whose derivative is slow.
+        vectors = vectors + (shift.unsqueeze(2) * cell.index_select(0, frame)).sum(dim=1)
     return vectors
