@@ -35,7 +35,7 @@ PLUMED = """\
 # Well-tempered metadynamics on the uncertainty (kJ/mol); the walkers share their hills.
 u: EXTRACV NAME=uncertainty
 METAD ...
-  LABEL=metad ARG=u SIGMA=0.5 HEIGHT=1.2 PACE=25 BIASFACTOR=20 TEMP=300
+  LABEL=metad ARG=u SIGMA=0.5 HEIGHT=0.3 PACE=50 BIASFACTOR=20 TEMP=300
   WALKERS_N={walkers} WALKERS_RSTRIDE=100
 ... METAD
 PRINT ARG=u,metad.bias STRIDE=25 FILE=COLVAR
