@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 import uncv
-from uncv.units import EV_IN_KJ_PER_MOL, FS_IN_PS
+from uncv.units import EV_IN_KJ_PER_MOL
 
 QUICK = os.environ.get("UNCV_QUICK") == "1"
 WALKERS = 2 if QUICK else 8
@@ -68,8 +68,7 @@ def main(out: Path) -> None:
     script = SCRIPT.format(mean=mean, sigma=spread / 2, wall=mean + 15 * spread, walkers=WALKERS)
     out.mkdir(parents=True, exist_ok=True)
     (out / "plumed.dat").write_text(script, encoding="utf-8")
-    timestep = SETTINGS.timestep * FS_IN_PS
-    plumed = uncv.openmm.Plumed(script, timestep, SETTINGS.temperature, directory=out)
+    plumed = uncv.openmm.Plumed(script, directory=out)
     biased = uncv.sample(topology, start, cv, settings=SETTINGS, plumed=plumed, seed=0)
     report("metadynamics", biased)
 

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 
 import uncv
-from uncv.units import FS_IN_PS
 
 QUICK = os.environ.get("UNCV_QUICK") == "1"
 WALKERS = 2 if QUICK else 8
@@ -59,8 +58,7 @@ def main(choice: str, out: Path) -> None:
     topology, start = uncv.structures.alanine_dipeptide()
     ensemble = uncv.load_potential("ani1x")
     cv = uncv.UncertaintyCV(ensemble, uncv.EnsembleUncertainty(of="energy"))
-    timestep = SETTINGS.timestep * FS_IN_PS
-    plumed = uncv.openmm.Plumed(INPUTS[choice], timestep, SETTINGS.temperature, directory=out)
+    plumed = uncv.openmm.Plumed(INPUTS[choice], directory=out)
     uncv.sample(topology, start, cv, settings=SETTINGS, plumed=plumed, seed=0)
 
     tables = [uncv.analysis.read_colvar(out / f"COLVAR.{walker}") for walker in range(WALKERS)]

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 import uncv
-from uncv.units import FS_IN_PS
 
 QUICK = os.environ.get("UNCV_QUICK") == "1"
 WALKERS = 4
@@ -49,8 +48,7 @@ def main(out: Path) -> None:
     topology, start = uncv.structures.alanine_dipeptide()
     ensemble = uncv.load_potential("ani1x")
     cv = uncv.UncertaintyCV(ensemble, uncv.EnsembleUncertainty(of="energy"))
-    timestep = SETTINGS.timestep * FS_IN_PS
-    plumed = uncv.openmm.Plumed(SCRIPT, timestep, SETTINGS.temperature, directory=out)
+    plumed = uncv.openmm.Plumed(SCRIPT, directory=out)
     uncv.sample(topology, start, cv, settings=SETTINGS, plumed=plumed, seed=0)
 
     everywhere = []

@@ -20,6 +20,7 @@ from uncv.bias import (
 )
 from uncv.errors import EngineError
 from uncv.sampling import SampleSettings, Walkers, sample
+from uncv.plumed import plumed_of_run
 from uncv.schedule import Constant, Ramp, SawTooth
 from uncv.stopping import StopRules
 from uncv.units import KB_IN_KJ_PER_MOL_K
@@ -106,6 +107,18 @@ def test_with_plumed(tmp_path, bias, reasons):
     plumed = uncv.openmm.Plumed(STATIC, timestep=0.0005, directory=tmp_path)
     run = sample(topology, data, tiny.cv(), settings=settings, bias=bias, plumed=plumed)
     assert (run.reweightable, run.reason) == (False, "; ".join(reasons))
+
+
+def test_an_input_takes_from_the_run_what_it_does_not_name():
+    given = uncv.openmm.Plumed(STATIC, directory="here")
+    assert (given.timestep, given.temperature) == (None, None)
+    assert tuple(given.told()) == (0.001, 300.0)
+    filled = plumed_of_run(given, 0.5, 450.0)
+    assert (filled.timestep, filled.temperature, filled.directory) == (0.0005, 450.0, "here")
+    named = plumed_of_run(uncv.openmm.Plumed(STATIC, temperature=10.0), 0.5, 450.0)
+    assert tuple(named.told()) == (0.0005, 10.0)
+    assert plumed_of_run(STATIC, 2.0, 300.0).timestep == 0.002
+    assert plumed_of_run(None, 2.0, 300.0) is None
 
 
 def test_plumed_is_told_one_temperature(tmp_path):

@@ -18,6 +18,7 @@ from uncv.driver import Driver, Frame
 from uncv.errors import DataError, EngineError
 from uncv.io import write
 from uncv.openmm import Plumed, create_system, driver_of, finish, replicate
+from uncv.plumed import plumed_of_run
 from uncv.sampling_reweightable import judge_run
 from uncv.sampling_run import RunLog, SampledRun, checker_of
 from uncv.schedule import Schedule, as_schedule
@@ -206,7 +207,7 @@ class Walkers:
             topology,
             cv,
             bias=bias,
-            plumed=_with_run(plumed, settings),
+            plumed=plumed_of_run(plumed, settings.timestep, settings.temperature),
             walkers=settings.walkers,
             hydrogen_mass=settings.hydrogen_mass,
         )
@@ -282,15 +283,3 @@ class Walkers:
         spread = np.sqrt(energy / self._masses)
         velocities = random.normal(size=(len(self._masses), 3)) * spread[:, None]
         return velocities - self._masses @ velocities / self._masses.sum()
-
-
-def _with_run(plumed: str | Path | Plumed | None, settings: SampleSettings) -> Plumed | None:
-    if plumed is None or isinstance(plumed, Plumed):
-        return plumed
-    temperature = as_schedule(settings.temperature)
-    if temperature.varies:
-        raise EngineError(
-            "PLUMED is told one temperature but that of the run changes; say which by "
-            "plumed=Plumed(script, timestep, temperature=...)"
-        )
-    return Plumed(plumed, settings.timestep * FS_IN_PS, temperature.at(0))

@@ -13,8 +13,9 @@ from uncv.ase.drive import AseBias
 from uncv.cv import UncertaintyCV
 from uncv.data import Dataset
 from uncv.driver import Frame
-from uncv.errors import DataError, EngineError
+from uncv.errors import DataError
 from uncv.io import write
+from uncv.plumed import plumed_of_run
 from uncv.sampling_crystal_settings import CrystalSettings
 from uncv.sampling_crystal_walker import CrystalRun, CrystalWalker
 from uncv.sampling_reweightable import Verdict, judge_run
@@ -22,7 +23,6 @@ from uncv.sampling_run import RunLog, SampledRun, checker_of
 from uncv.schedule import as_schedule
 from uncv.step import StepValues
 from uncv.stopping import StopChecker, StopRules
-from uncv.units import FS_IN_PS
 
 __all__ = ["CrystalSettings", "sample_crystal"]
 
@@ -92,7 +92,14 @@ def sample_crystal(
     pool = starts if restart_pool is None or not len(restart_pool) else restart_pool
     _check(starts, pool, settings)
     checker = None if stop is None else checker_of(stop, starts, cv, periodic=True)
-    run = CrystalRun(cv, settings, bias, _with_run(plumed, settings), checker, seed)
+    run = CrystalRun(
+        cv,
+        settings,
+        bias,
+        plumed_of_run(plumed, settings.timestep, settings.temperature),
+        checker,
+        seed,
+    )
     log = RunLog(starts, settings.walkers)
     with ExitStack() as stack:
         walkers = [
@@ -156,18 +163,6 @@ def _verdict(run: CrystalRun, log: RunLog, walkers: list[CrystalWalker]) -> Verd
         stops=log.stops,
         capped=sum(walker.capped for walker in walkers),
     )
-
-
-def _with_run(plumed: str | Path | Plumed | None, settings: CrystalSettings) -> Plumed | None:
-    if plumed is None or isinstance(plumed, Plumed):
-        return plumed
-    temperature = as_schedule(settings.temperature)
-    if temperature.varies:
-        raise EngineError(
-            "PLUMED is told one temperature but that of the run changes; say which by "
-            "plumed=Plumed(script, timestep, temperature=...)"
-        )
-    return Plumed(plumed, settings.timestep * FS_IN_PS, temperature.at(0))
 
 
 def _check(starts: Dataset, pool: Dataset, settings: CrystalSettings) -> None:

@@ -5,9 +5,9 @@
 60
 """
 
-from uncv.adversarial.search import attack
 from uncv.adversarial.displacements import Displacements
 from uncv.adversarial.result import AttackResult
+from uncv.adversarial.search import attack
 from uncv.adversarial.settings import AttackSettings
 from uncv.adversarial.strain import Strain
 from uncv.adversarial.torsions import Torsions

@@ -91,8 +91,8 @@ class PlumedAtoms:
         settings = PlumedSettings(
             run.script,
             atoms.get_masses().tolist(),
-            run.timestep,
-            run.temperature,
+            run.told().timestep,
+            run.told().temperature,
             charges.tolist() if charges.any() else None,
             vectors={ATOMIC: len(atoms)} if cv.uncertainty.per_atom else {},
             walker=walker,

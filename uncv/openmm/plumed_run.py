@@ -37,8 +37,8 @@ def plumed_walkers(
     settings = PlumedSettings(
         run.script,
         [system.getParticleMass(i).value_in_unit(unit.dalton) for i in each],
-        run.timestep,
-        run.temperature,
+        run.told().timestep,
+        run.told().temperature,
         _charges(system, each),
         provides,
         {"atomic_uncertainty": model_atoms} if model_atoms else {},

@@ -3,7 +3,7 @@
 from uncv.plumed.driver import PlumedDriver, PlumedForces
 from uncv.plumed.gate import StepGate
 from uncv.plumed.kernel import plumed_kernel, plumed_version
-from uncv.plumed.run import Plumed
+from uncv.plumed.run import Plumed, plumed_of_run
 from uncv.plumed.settings import PlumedSettings
 from uncv.plumed.walkers import PlumedWalkers
 
@@ -15,5 +15,6 @@ __all__ = [
     "PlumedWalkers",
     "StepGate",
     "plumed_kernel",
+    "plumed_of_run",
     "plumed_version",
 ]
