@@ -13,8 +13,9 @@ PLUMED := hillclimber==0.1.8
 demo: $(STAMP)
 	$(BIN)/uncv demo --out demo
 
+# Two processes, one thread each: the tests of a file stay together, in their order.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
