@@ -316,8 +316,9 @@ def test_a_potential_is_continued_with_a_head_of_zeros(tmp_path):
     plain = train(data, QUICK)
     headed = with_head(plain, "evidential")
     before, after = plain.evaluate(data), headed.evaluate(data)
-    np.testing.assert_array_equal(before.energies, after.energies)
-    np.testing.assert_array_equal(before.forces, after.forces)
+    # Single precision, by the compiled networks and in plain torch.
+    np.testing.assert_allclose(before.energies, after.energies, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(before.forces, after.forces, rtol=0, atol=2e-6)
     assert headed.extras == (*plain.extras, "heads")
     assert with_head(headed, "evidential") is headed
     trained = train(data, MVE, start=plain)
