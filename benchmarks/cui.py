@@ -58,7 +58,7 @@ def crystal() -> Atoms:
     return read_atoms(path).repeat(REPEAT)
 
 
-def campaign(structure: Path, selection: dict[str, Any], seed: int) -> dict[str, Any]:
+def campaign(structure: Path, selection: dict[str, Any], seed: int, labels: int) -> dict[str, Any]:
     """Return the configuration of a campaign."""
     small = {"epochs": 4, "epochs_warm": 2, "hidden": [8]}
     large = {"epochs": 150, "epochs_warm": 50, "hidden": [32, 32], "batch_size": 4}
@@ -83,7 +83,7 @@ def campaign(structure: Path, selection: dict[str, Any], seed: int) -> dict[str,
         "stop": {"max_bond_factor": None, "min_contact_factor": None},
         "selection": {"batch_size": 3 if QUICK else 12, **selection},
         "budget": {
-            "labels": 12 if QUICK else 68,
+            "labels": labels,
             "initial_labels": 6 if QUICK else 20,
             "initial_displacements_angstrom": [0.03, 0.1],
         },
@@ -149,7 +149,7 @@ def curve(directory: Path, tests: dict[str, Dataset]) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(out: Path, seeds: list[int]) -> dict[str, Any]:
+def measure(out: Path, seeds: list[int], labels: int) -> dict[str, Any]:
     """Run what is missing and return all figures."""
     out.mkdir(parents=True, exist_ok=True)
     atoms = crystal()
@@ -169,7 +169,7 @@ def measure(out: Path, seeds: list[int]) -> dict[str, Any]:
         for method, selection in METHODS.items():
             name = "random" if method == "random" else "acceptance"
             directory = out / f"{name}_seed_{seed}"
-            learn(make_config(campaign(structure, selection, seed)), directory)
+            learn(make_config(campaign(structure, selection, seed, labels)), directory)
             directories[method, seed] = directory
     tests = test_sets(out, atoms, directories["random", seeds[0]] / "final.uncv")
     for (method, seed), directory in directories.items():
@@ -189,10 +189,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("cui"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--labels", type=int, default=12 if QUICK else 68)
     parser.add_argument("--report", type=Path, help="folder for cui.md and cui.json")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = measure(options.out, options.seeds)
+    found = measure(options.out, options.seeds, options.labels)
     if options.json:
         print(json.dumps(found))
     else:
