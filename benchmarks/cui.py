@@ -169,7 +169,9 @@ def measure(out: Path, seeds: list[int], labels: int) -> dict[str, Any]:
         for method, selection in METHODS.items():
             name = "random" if method == "random" else "acceptance"
             directory = out / f"{name}_seed_{seed}"
-            learn(make_config(campaign(structure, selection, seed, labels)), directory)
+            # A campaign may only grow: one that has more labels already keeps them.
+            wanted = max(labels, RunDirectory(directory).labelled_count())
+            learn(make_config(campaign(structure, selection, seed, wanted)), directory)
             directories[method, seed] = directory
     tests = test_sets(out, atoms, directories["random", seeds[0]] / "final.uncv")
     for (method, seed), directory in directories.items():

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncv.cli.analysis_files import draw, write_numbers, write_surface
 from uncv.cli.analysis_input import read_frames, read_inputs
 from uncv.cli.analysis_output import lines, plain
 from uncv.cli.analysis_run import Beside, Look, analyzed, environments_of, whole
@@ -154,6 +153,7 @@ def analyze(
     Free energies are in kJ/mol with block errors; 'inf' comes with its reason.
     """
     from uncv.analysis import AnalysisSettings
+    from uncv.cli.analysis_files import draw, write_numbers, write_surface
 
     reading = Reading(
         _variables(variable or (), torsion or ()),
