@@ -1,11 +1,12 @@
 """γ-CuI: labels chosen by uncertainty of the anharmonicity and by energy, against random ones.
 
-Two campaigns with the same molecular dynamics at the same temperature and as many labels by
-GFN1-xTB: one accepts frames by P_U · P_E (ALmoMD) with the members' spread of the anharmonicity σ^A
-as the uncertainty, the other takes frames at random. Both are judged on two sets that neither has
-seen: a hotter trajectory, and frames in which a copper atom sits between the lattice sites.
+Two campaigns with the same molecular dynamics at the same temperature, labelled by GFN1-xTB, whose
+errors are compared at equal labels: one accepts frames by P_U · P_E (ALmoMD) with the members'
+spread of the anharmonicity σ^A as the uncertainty, the other takes frames at random. Both are
+judged on two sets that neither has seen: a hotter trajectory, and frames in which a copper atom
+sits between the lattice sites.
 
-    python benchmarks/cui.py --out cui [--seeds 0 1] [--report docs/benchmarks] [--json]
+    python benchmarks/cui.py --out cui [--seeds 0 1] [--labels 68] [--report docs/benchmarks] [--json]
 
 Campaigns and test sets that are in the folder are not repeated. With UNCV_QUICK=1 a cell of 8 atoms
 stands in, and the figures mean nothing.
