@@ -6,7 +6,7 @@ spread of the anharmonicity σ^A as the uncertainty, the other takes frames at r
 judged on two sets that neither has seen: a hotter trajectory, and frames in which a copper atom
 sits between the lattice sites.
 
-    python benchmarks/cui.py --out cui [--seeds 0 1] [--labels 68] [--report docs/benchmarks] [--json]
+    python benchmarks/cui.py --out cui [--seeds 0 1] [--labels 68] [--report FOLDER] [--json]
 
 Campaigns and test sets that are in the folder are not repeated. With UNCV_QUICK=1 a cell of 8 atoms
 stands in, and the figures mean nothing.
