@@ -19,8 +19,8 @@ from uncv.bias import (
     UDDBias,
 )
 from uncv.errors import EngineError
-from uncv.sampling import SampleSettings, Walkers, sample
 from uncv.plumed import plumed_of_run
+from uncv.sampling import SampleSettings, Walkers, sample
 from uncv.schedule import Constant, Ramp, SawTooth
 from uncv.stopping import StopRules
 from uncv.units import KB_IN_KJ_PER_MOL_K
