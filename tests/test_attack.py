@@ -17,7 +17,7 @@ from uncv.adversarial.limits import Limits
 from uncv.adversarial.objective import Objective, Values, log_partition
 from uncv.calibration import GaussianCalibrator
 from uncv.data import Dataset, concatenate
-from uncv.errors import ConfigError, DataError, GradientError
+from uncv.errors import ConfigError, DataError, ElementError, GradientError
 from uncv.stopping import StopRules
 from uncv.units import KB_IN_EV_PER_K
 
@@ -355,6 +355,11 @@ class TestErrors:
     def test_nothing_to_attack(self):
         with pytest.raises(DataError, match="no structure to attack; give at least one"):
             uncv.attack(tiny.cv(), tiny.frames("CH3OH")[:0], FEW)
+
+    def test_an_unknown_element_is_named_first(self):
+        gold = Dataset([79, 79], np.array([[[0.0, 0, 0], [2.5, 0, 0]]]))
+        with pytest.raises(ElementError, match="Au"):
+            uncv.attack(tiny.cv(), gold, reference=tiny.frames(count=2))
 
     def test_a_reference_of_other_molecules(self):
         with pytest.raises(DataError, match=r"composition of start frame 0 \(4 atoms\)"):

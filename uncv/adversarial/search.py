@@ -75,6 +75,7 @@ def attack(
     settings = settings or AttackSettings()
     if len(starts) == 0:
         raise DataError("there is no structure to attack; give at least one start frame")
+    cv.prepare(starts.to_batch())  # refuses unknown elements before anything else is looked at
     fallback = reference is None or len(reference) == 0
     known = (starts if reference is None or fallback else reference).without_labels()
     frames = bare(starts, np.arange(settings.attacks) % len(starts))
