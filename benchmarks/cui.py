@@ -244,13 +244,25 @@ def page(found: dict[str, Any]) -> str:
         "of its tetrahedron.",
         "",
     ]
+    ended = ", ".join(
+        f"{run['method']} (seed {run['seed']}) {run['curve'][-1]['labels']}"
+        for run in found["runs"]
+    )
     offered = [
+        f"Labels at the end, as asked for by `--labels`: {ended}.",
+        "",
+        *_offered(found),
+    ]
+    return "\n".join([*head, *table(found), "", *offered, ""])
+
+
+def _offered(found: dict[str, Any]) -> list[str]:
+    return [
         f"Frames accepted in the rounds with {run['method']}, seed {run['seed']}: "
         f"{', '.join(map(str, run['candidates']))} of 160."
         for run in found["runs"]
         if run["method"] != "random"
     ]
-    return "\n".join([*head, *table(found), "", *offered, ""])
 
 
 if __name__ == "__main__":
