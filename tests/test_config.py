@@ -15,6 +15,8 @@ from uncv.config import (
     parse_config,
 )
 from uncv.errors import ConfigError
+from uncv.learning.setup import train_settings
+from uncv.models import AevSettings
 
 
 def test_an_empty_file_is_the_defaults():
@@ -140,3 +142,32 @@ def test_files_are_looked_for_beside_the_configuration(tmp_path):
     assert given.convergence.observables[0].function == f"{tmp_path / 'mine.py'}:size"
     assert given.selection.acceptance.force_constants == str(tmp_path / "fc.yaml")
     assert given.system.structure == "alanine_dipeptide"
+
+
+def test_a_descriptor_and_steps_arrive_in_the_training():
+    text = (
+        "potential: {steps_warm: 30, batch_size: 4, epochs: 90, weight_decay: 0.01, "
+        "descriptor: {radial_cutoff_angstrom: 6.0, radial_functions: 3, zeta: 16}}"
+    )
+    config = parse_config(text)
+    cold, warm = (train_settings(config, 2, 18, warm=w) for w in (False, True))
+    assert (cold.epochs, warm.epochs) == (90, 6)  # 30 steps of 5 batches each
+    assert train_settings(config, 2, 1000, warm=True).epochs == 1
+    assert warm.weight_decay == 0.01
+    assert warm.descriptor.radial_shifts == pytest.approx((0.9, 2.6, 4.3))
+    assert (warm.descriptor.radial_cutoff, warm.descriptor.zeta) == (6.0, 16.0)
+    usual = train_settings(parse_config(""), 2, 18, warm=True)
+    assert usual.epochs == 60
+    assert usual.descriptor.angular_shifts == AevSettings().angular_shifts
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("descriptor: {angular_cutoff_angstrom: 6}", r"cutoffs are 6.0 \(angular\) and 5.2"),
+        ("start: ani1x, descriptor: {zeta: 8}", "descriptor is for new networks; leave it out"),
+    ],
+)
+def test_descriptors_that_cannot_be_are_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(f"potential: {{{given}}}")

@@ -435,3 +435,22 @@ def test_fine_tuning_starts_from_ani1x_with_references_of_the_data(ani1x):
         train(molecules(4, (16, 1, 1), 0), settings)
     with pytest.raises(ValueError, match="members is 9 but ani1x has 8"):
         train(data, replace(settings, members=9))
+
+
+def test_new_networks_take_the_descriptor_of_the_settings():
+    smooth = AevSettings.evenly(4.0, 3.0, radial=6, angular=2, angles=3, zeta=8.0)
+    trained = train(molecules(6, (8, 1, 1), 0), replace(QUICK, descriptor=smooth))
+    assert trained.settings.aev == smooth
+    assert trained.cutoff == 4.0
+    continued = train(molecules(6, (8, 1, 1), 0), QUICK, start=trained)
+    assert continued.settings.aev == smooth
+
+
+def test_evenly_spaced_functions_are_those_of_ani():
+    ours, ani = AevSettings.evenly(), AevSettings()
+    for name, value in ours.to_dict().items():
+        np.testing.assert_allclose(value, getattr(ani, name), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"0, 4 and 8 functions .*; expected at least one of each"):
+        AevSettings.evenly(radial=0)
+    with pytest.raises(ValueError, match=r"expected at least one of each, and cutoffs above 0\.9"):
+        AevSettings.evenly(angular_cutoff=0.8)

@@ -4,9 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uncv.config.section import Positive, PositiveInt, Section, Share
+
+CLOSEST = 0.9
+"""Where the first Gaussian of a descriptor is, Å."""
+
+
+class DescriptorConfig(Section):
+    """What new networks see of the surroundings of an atom: Gaussians, as in ANI-1x by default."""
+
+    radial_cutoff_angstrom: Positive = Field(default=5.2, description="of pairs")
+    angular_cutoff_angstrom: Positive = Field(default=3.5, description="of the pairs of angles")
+    radial_functions: PositiveInt = Field(default=16, description="in the distance of a pair")
+    angular_functions: PositiveInt = Field(
+        default=4, description="in the mean distance of an angle's pairs"
+    )
+    angles: PositiveInt = Field(default=8, description="in the angle")
+    radial_eta: Positive = Field(default=16.0, description="1/Å²; smaller is wider")
+    angular_eta: Positive = Field(default=8.0, description="1/Å²; smaller is wider")
+    zeta: Positive = Field(default=32.0, description="sharpness in the angle")
+
+    @model_validator(mode="after")
+    def _cutoffs(self) -> DescriptorConfig:
+        if not CLOSEST < self.angular_cutoff_angstrom <= self.radial_cutoff_angstrom:
+            raise ValueError(
+                f"cutoffs are {self.angular_cutoff_angstrom} (angular) and "
+                f"{self.radial_cutoff_angstrom} (radial) Å; expected {CLOSEST} < angular <= "
+                "radial"
+            )
+        return self
 
 
 class PotentialConfig(Section):
@@ -19,8 +47,16 @@ class PotentialConfig(Section):
     hidden: tuple[PositiveInt, ...] | None = Field(
         default=None, description="sizes of the hidden layers; by default those of the trainer"
     )
+    descriptor: DescriptorConfig = Field(
+        default=DescriptorConfig(), description="of new networks; ani1x has its own"
+    )
     epochs: PositiveInt = Field(default=200, description="epochs of the first round, at most")
     epochs_warm: PositiveInt = Field(default=60, description="epochs of later, warm-started rounds")
+    steps_warm: PositiveInt | None = Field(
+        default=None,
+        description="steps of the optimiser in each of these, in place of epochs_warm: then they "
+        "take as long with many labels as with few",
+    )
     batch_size: PositiveInt = Field(default=8, description="frames a step")
     learning_rate: Positive | None = Field(
         default=None, description="largest; by default what suits new or continued networks"
@@ -31,12 +67,29 @@ class PotentialConfig(Section):
         default=None,
         description="in the loss, per (eV/Å³)²; by default 0, or 1000 at constant pressure",
     )
+    weight_decay: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="of the optimiser; more of it generalises better from few frames"
+    )
     subset_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="share of the training frames that each member sees"
     )
     validation_share: Share = Field(
         default=0.1, description="share of labelled frames that choose the best epoch"
     )
+
+    @model_validator(mode="after")
+    def _new_networks(self) -> PotentialConfig:
+        if self.start == "ani1x" and self.descriptor != DescriptorConfig():
+            raise ValueError("descriptor is for new networks; leave it out, or give start: scratch")
+        return self
+
+    def epochs_of(self, frames: int, *, warm: bool) -> int:
+        """Return the epochs of a training on so many frames, from scratch or warm-started."""
+        if not warm:
+            return self.epochs
+        if self.steps_warm is None:
+            return self.epochs_warm
+        return max(1, round(self.steps_warm / -(-frames // self.batch_size)))
 
 
 class CalibrationConfig(Section):

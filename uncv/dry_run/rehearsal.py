@@ -176,7 +176,7 @@ def _training_steps(config: CampaignConfig, labels: int, round_: int) -> int:
     given, calibration = config.potential, config.calibration
     held_out = 0 if calibration.method == "none" else round(calibration.held_out_share * labels)
     frames = labels - held_out - round(given.validation_share * labels)
-    epochs = given.epochs if round_ == 0 else given.epochs_warm
+    epochs = given.epochs_of(frames, warm=round_ > 0)
     steps = epochs * ceil(frames / given.batch_size)
     if calibration.method == "cross" and trains_folds(held_out, calibration):
         share = (labels - round(given.validation_share * labels)) * (1 - 1 / calibration.folds)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from uncv.config import CampaignConfig
+from uncv.config.training import DescriptorConfig
 from uncv.config.uncertainty import UncertaintyConfig
 from uncv.data import Dataset
 from uncv.errors import ConfigError
 from uncv.io import read
 from uncv.learning.system import Engine, Observable, engine_of, load_structure, observable_of
+from uncv.models.aev import AevSettings
 from uncv.oracles import make_oracle
 from uncv.perturb import Strain, draw
 from uncv.protocols import Oracle
@@ -165,23 +167,40 @@ def head_of(given: UncertaintyConfig) -> Literal["", "mean_variance", "evidentia
     return given.kind if given.kind in ("mean_variance", "evidential") else ""
 
 
-def train_settings(config: CampaignConfig, members: int, *, warm: bool) -> TrainSettings:
-    """Return how a round trains: at length from scratch, shortly from the previous round."""
+def train_settings(
+    config: CampaignConfig, members: int, frames: int, *, warm: bool
+) -> TrainSettings:
+    """Return how a round trains on so many frames: at length from scratch, shortly if warm."""
     given = config.potential
     options: dict[str, Any] = {
         "members": members,
-        "epochs": given.epochs_warm if warm else given.epochs,
+        "epochs": given.epochs_of(frames, warm=warm),
         "batch_size": given.batch_size,
         "learning_rate": given.learning_rate,
         "start": given.start,
         "hidden": given.hidden,
+        "descriptor": _descriptor(given.descriptor),
         "energy_weight": given.energy_weight,
         "force_weight": given.force_weight,
+        "weight_decay": given.weight_decay,
         "stress_weight": _stress_weight(config),
         "subset_fraction": given.subset_share,
         "head": head_of(config.uncertainty),
     }
     return TrainSettings(**{key: value for key, value in options.items() if value is not None})
+
+
+def _descriptor(given: DescriptorConfig) -> AevSettings:
+    return AevSettings.evenly(
+        given.radial_cutoff_angstrom,
+        given.angular_cutoff_angstrom,
+        radial=given.radial_functions,
+        angular=given.angular_functions,
+        angles=given.angles,
+        radial_eta=given.radial_eta,
+        angular_eta=given.angular_eta,
+        zeta=given.zeta,
+    )
 
 
 def _stress_weight(config: CampaignConfig) -> float | None:

@@ -142,7 +142,9 @@ class TrainTask:
 
     def __call__(self, share: Share | None = None) -> AniPotential:
         """Return the members, trained."""
-        settings = train_settings(self.config, self.members, warm=self.start is not None)
+        settings = train_settings(
+            self.config, self.members, len(self.frames), warm=self.start is not None
+        )
         start = self.start
         if start is not None and self.members < start.members:
             start = some_members(start, self.first, self.members)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, overload
 
+from uncv.models.aev import AevSettings
 from uncv.models.ani import AniPotential
 from uncv.models.ani_settings import AniSettings
 from uncv.models.mace import load_mace
@@ -12,7 +13,14 @@ from uncv.models.module import ModulePotential
 from uncv.models.pretrained import load_ani1x
 from uncv.models.storage import load_file_potential
 
-__all__ = ["AniPotential", "AniSettings", "ModulePotential", "load_mace", "load_potential"]
+__all__ = [
+    "AevSettings",
+    "AniPotential",
+    "AniSettings",
+    "ModulePotential",
+    "load_mace",
+    "load_potential",
+]
 
 
 @overload

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from uncv.models.neighbours import Pairs, find_pairs, pair_vectors
 
+FIRST_SHIFT = 0.9
+"""Centre of the first Gaussian, Å."""
+
 
 @dataclass(frozen=True)
 class AevSettings:
@@ -53,6 +56,55 @@ class AevSettings:
     def to_dict(self) -> dict:
         """Return the constants as plain values."""
         return asdict(self)
+
+    @classmethod
+    def evenly(
+        cls,
+        radial_cutoff: float = 5.2,
+        angular_cutoff: float = 3.5,
+        *,
+        radial: int = 16,
+        angular: int = 4,
+        angles: int = 8,
+        **widths: float,
+    ) -> Self:
+        """Return constants with Gaussians evenly from 0.9 Å to the cutoffs, and from 0 to π.
+
+        Parameters
+        ----------
+        radial_cutoff, angular_cutoff : float
+            In Å.
+        radial, angular, angles : int
+            Number of Gaussians in the distance of a pair, in the mean distance of an angle's pairs,
+            and in the angle.
+        **widths : float
+            ``radial_eta``, ``angular_eta`` (Å^-2) and ``zeta``; by default those of ANI-1x.
+
+        Raises
+        ------
+        ValueError
+            If a number is below 1, or a cutoff not above 0.9 Å.
+
+        Examples
+        --------
+        >>> AevSettings.evenly(angular_cutoff=3.7).angular_shifts
+        (0.9, 1.6, 2.3, 3.0)
+        """
+        if min(radial, angular, angles) < 1 or min(radial_cutoff, angular_cutoff) <= FIRST_SHIFT:
+            raise ValueError(
+                f"{radial}, {angular} and {angles} functions within {radial_cutoff} and "
+                f"{angular_cutoff} Å; expected at least one of each, and cutoffs above "
+                f"{FIRST_SHIFT} Å"
+            )
+        steps = (radial_cutoff - FIRST_SHIFT) / radial, (angular_cutoff - FIRST_SHIFT) / angular
+        return cls(
+            radial_cutoff,
+            angular_cutoff,
+            radial_shifts=tuple(round(FIRST_SHIFT + steps[0] * k, 9) for k in range(radial)),
+            angular_shifts=tuple(round(FIRST_SHIFT + steps[1] * k, 9) for k in range(angular)),
+            angle_shifts=tuple((2 * k + 1) * math.pi / (2 * angles) for k in range(angles)),
+            **widths,
+        )
 
 
 class Triples(NamedTuple):
@@ -165,19 +217,23 @@ class Aev(nn.Module):
         pairs = find_pairs(positions, cell, pbc, mask, self.radial_cutoff + skin)
         distance = pair_vectors(positions.detach(), cell.detach(), pairs).square().sum(dim=1).sqrt()
         flat = species.reshape(-1)
-        near = (distance < self.angular_cutoff + skin).nonzero().squeeze(1)
-        first, second = _combine(pairs.centre.index_select(0, near), flat.shape[0])
-        first, second = near.index_select(0, first), near.index_select(0, second)
-        other = flat.index_select(0, pairs.other)
-        centre = pairs.centre.index_select(0, first)
-        kind = self.species_pair[other.index_select(0, first), other.index_select(0, second)]
-        triples = Triples(
-            first, second, pairs.centre * self.species + other, centre * self.species_pairs + kind
-        )
         begin = torch.searchsorted(
             pairs.centre, torch.arange(flat.shape[0] + 1, device=flat.device)
         )
-        return Graph(pairs, triples, flat.shape[0], begin, other)
+        other = flat.index_select(0, pairs.other)
+        return Graph(pairs, self.triples(pairs, flat, distance, skin), flat.shape[0], begin, other)
+
+    def triples(self, pairs: Pairs, species: Tensor, distance: Tensor, skin: float) -> Triples:
+        """Return the angles of pairs at these distances (P,) in Å, of atoms of species (N,)."""
+        near = (distance < self.angular_cutoff + skin).nonzero().squeeze(1)
+        first, second = _combine(pairs.centre.index_select(0, near), species.shape[0])
+        first, second = near.index_select(0, first), near.index_select(0, second)
+        other = species.index_select(0, pairs.other)
+        centre = pairs.centre.index_select(0, first)
+        kind = self.species_pair[other.index_select(0, first), other.index_select(0, second)]
+        return Triples(
+            first, second, pairs.centre * self.species + other, centre * self.species_pairs + kind
+        )
 
     def forward(self, vectors: Tensor, graph: Graph) -> Tensor:
         """Return the descriptors (F·A, D) of pair vectors (P, 3) in Å, in plain torch."""

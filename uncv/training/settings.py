@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ase.data import chemical_symbols
 
 from uncv.heads import HEADS
+from uncv.models.aev import AevSettings
 from uncv.models.networks import ACTIVATIONS
 
 GIGABYTE = 10**9
@@ -64,6 +65,9 @@ class TrainSettings:
         start from a potential keeps that potential's networks.
     activation : str
         Of new networks: 'silu' (smooth) or 'celu'.
+    descriptor : AevSettings
+        Constants of the descriptor of new networks. Wider Gaussians, in angles above all, see less
+        and generalise better from few frames.
     epochs : int
         Passes through the training frames, at most.
     batch_size : int
@@ -106,6 +110,7 @@ class TrainSettings:
     members: int = 4
     hidden: tuple[int, ...] | Mapping[str, tuple[int, ...]] = (64, 48)
     activation: str = "silu"
+    descriptor: AevSettings = field(default_factory=AevSettings)
     epochs: int = 100
     batch_size: int = 8
     learning_rate: float | None = None

@@ -112,6 +112,7 @@ def _scratch(data: Dataset, settings: TrainSettings, seed: int) -> AniPotential:
         members=settings.members,
         hidden=tuple(settings.hidden_of(z) for z in elements),
         activation=settings.activation,
+        aev=settings.descriptor,
     )
     potential = AniPotential(shape)
     alone = AniPotential(replace(shape, members=1))
