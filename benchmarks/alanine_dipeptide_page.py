@@ -1,0 +1,179 @@
+"""The page of `alanine_dipeptide.py` from the figures of all its campaigns."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from alanine_dipeptide_figure import draw
+from alanine_dipeptide_methods import DEVIATIONS, METHODS
+
+Row = dict[str, Any]
+PUBLISHED = {
+    96: ((0.52, 0.46), (25.0, 22.0), (0.24, 0.24)),
+    160: ((0.56, 0.82), (25.0, 23.0), (0.19, 0.18)),
+    256: ((0.56, 0.89), (23.0, 18.0), (0.17, 0.16)),
+    340: ((0.56, 0.90), (34.0, 2.0), (0.17, 0.09)),
+    512: ((0.57, 0.94), (24.0, 1.5), (0.12, 0.068)),
+}
+"""Unbiased and biased at 300 K: coverage, meV/atom, eV/Å; read off a plot, 336 labels for 340."""
+TARGETS = {
+    160: {"coverage": 0.80},
+    340: {"coverage": 0.90, "energy_rmse_mev_per_atom": 2.0, "force_rmse_ev_per_angstrom": 0.09},
+    512: {"coverage": 0.94, "energy_rmse_mev_per_atom": 1.5, "force_rmse_ev_per_angstrom": 0.068},
+}
+NAMES = {
+    "coverage": ("coverage", "{:.2f}"),
+    "energy_rmse_mev_per_atom": ("energy, meV/atom", "{:.1f}"),
+    "force_rmse_ev_per_angstrom": ("forces, eV/Å", "{:.3f}"),
+}
+PAGE = """\
+# Alanine dipeptide: what finds most, and what it teaches
+
+Written by `python benchmarks/alanine_dipeptide.py --out FOLDER --report docs/benchmarks` from the
+campaigns in the folder ({cores} cores, {machine}; Python {python}, {versions}; one thread a
+campaign, two campaigns at a time).
+
+**Question.** Active learning of alanine dipeptide in vacuum, labelled by AMBER (ff14SB), from eight
+displaced start structures, eight labels a round: how much of (φ, ψ) does each way to drive the
+dynamics find, and how good is the potential that its labels train? The protocol is that of Zaverkin
+et al., npj Comput. Mater. 10, 83 (2024). It differs in this:
+
+{deviations}
+
+**By number of labels.** Coverage is that of the frames stored every 25 steps, over five levels of
+cells. Errors are those of the campaign's potential at that point, on {test} frames of AMBER dynamics
+at 1200 K. Published figures are read off a plot, of one seed.
+
+{labels_tables}
+
+![Coverage by frames, coverage and errors by labels](alanine_dipeptide.png)
+
+**By number of frames**, and what the runs were worth:
+
+{frames_table}
+
+τ is the longest integrated autocorrelation time of cos and sin of φ and ψ, with its standard error;
+the frames of all rounds are one series of each walker. It is no time of one potential: model and
+bias change from round to round. *Stops*: walkers that broke a rule and began again.
+
+**Against the targets**, of the best method at 300 K with a bias:
+
+{verdict}
+
+**Methods.**
+
+{methods}
+"""
+
+
+def write_page(folder: Path, out: Path) -> None:
+    """Write page, figure and JSON about all campaigns in a folder."""
+    files = sorted(out.glob("*_seed_*_labels_*.json"))
+    order = list(METHODS)
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    rows.sort(key=lambda r: (order.index(r["method"]), r["seed"], r["labels"]))
+    names = ("torch", "openmm", "numpy")
+    about = {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "versions": ", ".join(f"{name} {version(name)}" for name in names),
+        "test": 2000,
+    }
+    draw(folder / "alanine_dipeptide.png", rows, PUBLISHED)
+    text = PAGE.format(
+        **about,
+        deviations="\n".join(f"- {line}" for line in DEVIATIONS),
+        labels_tables="\n\n".join(_by_labels(rows, name) for name in NAMES),
+        frames_table=_by_frames(_last(rows)),
+        verdict=_verdict(rows),
+        methods=_methods(rows),
+    )
+    (folder / "alanine_dipeptide.md").write_text(text, encoding="utf-8")
+    found = {"about": about, "rows": rows}
+    (folder / "alanine_dipeptide.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def _of(row: Row) -> str:
+    return f"{row['method']}" + (f" (seed {row['seed']})" if row["seed"] else "")
+
+
+def _last(rows: list[Row]) -> list[Row]:
+    """Return the row of each campaign with the most labels."""
+    return list({(row["method"], row["seed"]): row for row in rows}.values())
+
+
+def _by_labels(rows: list[Row], name: str) -> str:
+    title, form = NAMES[name]
+    labels = sorted({row["labels"] for row in rows})
+    at = {(row["method"], row["seed"], row["labels"]): row[name] for row in rows}
+    lines = [
+        f"| {title}, at labels | " + " | ".join(map(str, labels)) + " |",
+        "|---|" + "---|" * len(labels),
+    ]
+    for row in _last(rows):
+        found = [at.get((row["method"], row["seed"], n)) for n in labels]
+        lines.append(_line(_of(row), [form.format(v) if v is not None else "" for v in found]))
+    place = list(NAMES).index(name)
+    for which, says in enumerate(("published, unbiased 300 K", "published, adaptive, posterior")):
+        known = [PUBLISHED[n][place][which] if n in PUBLISHED else None for n in labels]
+        lines.append(_line(says, [form.format(v) if v is not None else "" for v in known]))
+    return "\n".join(lines)
+
+
+def _by_frames(rows: list[Row]) -> str:
+    counts = sorted({int(n) for row in rows for n in row["coverage_at"]})
+    head = ["coverage, at frames", *(f"{n:,}" for n in counts)]
+    head += ["τ, ps", "stops", "training, min", "sampling, min"]
+    lines = [_line(head[0], head[1:]), "|---|" + "---|" * (len(head) - 1)]
+    for row in rows:
+        cells = [
+            f"{row['coverage_at'][str(n)]:.2f}" if str(n) in row["coverage_at"] else ""
+            for n in counts
+        ]
+        seconds = row["seconds"]
+        cells += [_tau(row), str(row["stops"])]
+        cells += [f"{seconds[stage] / 60:.0f}" for stage in ("training", "sampling")]
+        lines.append(_line(_of(row), cells))
+    return "\n".join(lines)
+
+
+def _tau(row: Row) -> str:
+    if not row["autocorrelation"]:
+        return "–"
+    time, error = max(row["autocorrelation"].values())
+    between = row["frame_ps"]
+    return f"{time * between:.1f} ± {error * between:.1f}"
+
+
+def _line(name: str, cells: list[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _verdict(rows: list[Row]) -> str:
+    biased = [r for r in rows if METHODS[r["method"]].biased]
+    lines = ["| at labels | figure | target | found | by |", "|---|---|---|---|---|"]
+    for labels, wanted in TARGETS.items():
+        of = [r for r in biased if r["labels"] == labels]
+        for name, target in wanted.items():
+            if not of:
+                continue
+            rising = name == "coverage"
+            best = (max if rising else min)(of, key=lambda r: r[name])
+            title, form = NAMES[name]
+            sign = "≥" if rising else "≤"
+            lines.append(
+                f"| {labels} | {title} | {sign} {form.format(target)} | {form.format(best[name])} "
+                f"| {_of(best)} |"
+            )
+    return "\n".join(lines)
+
+
+def _methods(rows: list[Row]) -> str:
+    used = dict.fromkeys(row["method"] for row in rows)
+    return "\n".join(f"- *{name}*: {METHODS[name].says}." for name in used)
