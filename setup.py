@@ -27,6 +27,7 @@ if platform.machine() in ("x86_64", "AMD64"):
         "-mprefer-vector-width=512",
     ]  # fmt: skip
 
+PARTS = ["kernel", "neighbours", "pairs", "readout"]
 PLUGIN = sorted(str(p) for p in Path("plugin").iterdir() if p.suffix in (".cpp", ".h", ".txt"))
 
 
@@ -67,7 +68,7 @@ setup(
     ext_modules=[
         Extension(
             f"uncv.models.{name}",
-            sources=["uncv/models/kernel.cpp", "uncv/models/readout.cpp"],
+            sources=[f"uncv/models/{part}.cpp" for part in PARTS],
             depends=["uncv/models/vectors.h"],
             extra_compile_args=OPTIONS + instructions,
             extra_link_args=["-pthread"],

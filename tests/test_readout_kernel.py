@@ -16,7 +16,8 @@ from torch import Tensor
 from uncv.data import Batch
 from uncv.models import AniPotential, AniSettings, library
 from uncv.models import readout_kernel as compiled
-from uncv.models.readout_kernel import CompiledNetworks, NetworkPass
+from uncv.models.readout_kernel import CompiledNetworks
+from uncv.models.readout_pass import NetworkPass, Readout
 
 needs_library = pytest.mark.skipif(not library.available(), reason=library.why_not() or "built")
 pytestmark = needs_library
@@ -99,9 +100,9 @@ def counted(monkeypatch) -> list[bool]:
     calls: list[bool] = []
     run = CompiledNetworks.run
 
-    def counting(self, described, groups, *, slopes):
+    def counting(self, described, groups, *, slopes, last=False):
         calls.append(slopes)
-        return run(self, described, groups, slopes=slopes)
+        return run(self, described, groups, slopes=slopes, last=last)
 
     monkeypatch.setattr(CompiledNetworks, "run", counting)
     return calls
@@ -210,7 +211,8 @@ def test_not_a_number_stays_so(activation):
     described = torch.zeros((24, made.aev.width), dtype=torch.float64, requires_grad=True)
     with torch.no_grad():
         described[2, 5] = torch.nan
-    energies = NetworkPass.apply(described, made._compiled, made.prepare(of).groups, None)
+    readout = Readout(made._compiled, made.prepare(of).groups, 1.0, None)
+    energies = NetworkPass.apply(described, readout).flatten(1)
     (slope,) = torch.autograd.grad(energies.sum(), described)
     assert energies[:, 2].isnan().all()
     assert slope[2].isnan().all()
@@ -275,11 +277,9 @@ def test_wrong_width_is_refused():
     made = potential()
     of = batch()
     made(of)
-    prepared = made.prepare(of)
+    readout = Readout(made._compiled, made.prepare(of).groups, 1.0, None)
     with pytest.raises(ValueError, match=r"descriptors are 7 wide; the networks expect"):
-        NetworkPass.apply(
-            torch.zeros((24, 7), dtype=torch.float64), made._compiled, prepared.groups, None
-        )
+        NetworkPass.apply(torch.zeros((24, 7), dtype=torch.float64), readout)
 
 
 def test_real_weights_give_real_energies(monkeypatch):
@@ -297,3 +297,69 @@ def potential_of_ani() -> AniPotential:
     from uncv.models import load_potential
 
     return load_potential("ani1x")
+
+
+def last_layer(made: AniPotential, of: Batch, create_graph: bool = False) -> list[Tensor]:
+    """The last layer's input and gradients of energies, of it, and of both, by the positions."""
+    leaf = of.positions.clone().requires_grad_()
+    out = made(of._replace(positions=leaf), extra="last_layer")
+    generator = torch.Generator().manual_seed(8)
+    weights = torch.randn(out.last_layer.shape, generator=generator).to(out.last_layer.dtype)
+    weights[1] = 0.0  # a member without any costs nothing, and gives nothing
+    energy, other = out.energies.cos().sum(), (out.last_layer.sin() * weights).sum()
+    found = [out.last_layer.detach()]
+    for value in (energy, other, energy + other):
+        (by_positions,) = torch.autograd.grad(
+            value, leaf, retain_graph=True, create_graph=create_graph
+        )
+        found.append(by_positions)
+    if create_graph:
+        (found[-1],) = torch.autograd.grad(found[-1].square().sum(), leaf)
+    return [x.detach() for x in found]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["double", "single"])
+@pytest.mark.parametrize("frames", [1, 4, 40])  # few rows of an element, and many
+@pytest.mark.parametrize("hidden", SHAPES.values(), ids=SHAPES)
+def test_the_last_layer_and_its_gradients_are_those_of_plain_torch(
+    hidden, frames, dtype, monkeypatch
+):
+    made, of = potential(hidden, dtype=dtype), batch(frames=frames)
+    calls = counted(monkeypatch)
+    found = last_layer(made, of)
+    assert calls == [True]
+    expected = last_layer(without_library(made, monkeypatch), of)
+    assert calls == [True]
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        size = other.abs().max().item()
+        assert torch.allclose(one, other, rtol=0, atol=5 * TOLERANCE[dtype] * size)
+
+
+def test_the_last_layer_can_be_differentiated_twice(monkeypatch):
+    made, of = potential(), batch()
+    found = last_layer(made, of, create_graph=True)[-1]
+    expected = last_layer(without_library(made, monkeypatch), of, create_graph=True)[-1]
+    assert torch.allclose(found, expected, rtol=0, atol=1e-10 * expected.abs().max().item())
+
+
+def test_threads_do_not_change_the_last_layer(monkeypatch):
+    made, of = potential(((160, 128),) * 3), batch(frames=60)
+    expected = last_layer(made, of)
+    monkeypatch.setattr(compiled.torch, "get_num_threads", lambda: 3)
+    for one, other in zip(last_layer(made, of), expected, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("hidden", SHAPES.values(), ids=SHAPES)
+def test_an_atom_has_the_same_gradient_alone_as_among_many(hidden):
+    """Few rows take the weights of the way up, many those of the way down."""
+    made = potential(hidden)
+    of = batch(frames=30)
+    generator = torch.Generator().manual_seed(2)
+    weights = torch.randn((3, 30, 6), generator=generator).to(torch.float64)
+    _, whole = gradient(made, of, weights)
+    for frame in range(3):
+        part = Batch(*(x[frame : frame + 1] for x in of))
+        _, alone = gradient(made, part, weights[:, frame : frame + 1])
+        assert torch.allclose(alone[0], whole[frame], rtol=0, atol=1e-11 * whole.abs().max().item())

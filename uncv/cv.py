@@ -21,7 +21,7 @@ from uncv.groups import AtomGroups, group_atoms
 from uncv.models.derivatives import chunks, differentiable, stress_of
 from uncv.models.files import read_file, write_file
 from uncv.models.storage import unpack
-from uncv.protocols import Potential
+from uncv.protocols import MemberOutput, Potential
 from uncv.uncertainty import REDUCTIONS, SMOOTH, UncertaintyBase, by_name, reduce_atoms
 from uncv.units import Kind
 
@@ -187,7 +187,10 @@ class UncertaintyCV:
     def __call__(self, batch: Batch, prepared: Prepared | None = None) -> CVOutput:
         """Return energy and uncertainty of a batch, differentiable in positions and cell."""
         listed, groups = self.prepare(batch) if prepared is None else prepared
-        output = self.potential(batch, listed, extra=self.uncertainty.extra)
+        return self.of_output(self.potential(batch, listed, extra=self.uncertainty.extra), groups)
+
+    def of_output(self, output: MemberOutput, groups: AtomGroups) -> CVOutput:
+        """Return energy and uncertainty from what the potential's members say of a batch."""
         values = self.uncertainty(output, groups).to(torch.float64)
         if self.calibrator is not None:
             values = self.calibrator(values, groups.numbers)
@@ -317,12 +320,22 @@ def gradient_of_uncertainty(uncertainty: Tensor, leaves: tuple[Tensor, ...]) -> 
     GradientError
         If u is not connected to the positions.
     """
+    check_connected(uncertainty)
+    return torch.autograd.grad(uncertainty.sum(), leaves, retain_graph=True)
+
+
+def check_connected(uncertainty: Tensor) -> None:
+    """Refuse an uncertainty that no gradient leads through.
+
+    Raises
+    ------
+    GradientError
+    """
     if not uncertainty.requires_grad:
         raise GradientError(
             "the uncertainty is not connected to the positions: its gradient would be zero; "
             "compute it from the potential's output without detach()"
         )
-    return torch.autograd.grad(uncertainty.sum(), leaves, retain_graph=True)
 
 
 def check_gradient(of_uncertainty: Tensor, of_energy: Tensor) -> None:

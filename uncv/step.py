@@ -2,22 +2,23 @@
 
 An engine asks in two halves: `FusedStep.forward` gives energy and u; then, when the bias (or
 PLUMED) has said how V changes with u, `FusedStep.forces` takes the one vector-Jacobian product
-with both cotangents at once. Walkers of one molecule are the frames of one batch.
+with both cotangents at once. Walkers of one molecule are the frames of one batch. How gradients
+come about is a matter of `uncv.step_pass`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from uncv.cv import CVOutput, Prepared, UncertaintyCV, check_gradient, gradient_of_uncertainty
+from uncv.cv import Prepared, UncertaintyCV, check_connected, check_gradient
 from uncv.data import Batch
-from uncv.models.derivatives import Strained, differentiable, stress_of
+from uncv.step_pass import Pass, StepGradient, Weighted, evaluate
 
 FloatArray = NDArray[np.float64]
 SKIN = 0.6
@@ -57,22 +58,6 @@ class StepForces(NamedTuple):
     stress: FloatArray | None
 
 
-class StepGradient(NamedTuple):
-    """How one value of each walker, E or u, changes.
-
-    Attributes
-    ----------
-    positions : torch.Tensor
-        By the positions (W, A, 3), per Å.
-    stress : torch.Tensor or None
-        By a strain of atoms and cell, over the volume (W, 3, 3), per Å^3; where
-        `FusedStep.forward` was asked.
-    """
-
-    positions: Tensor
-    stress: Tensor | None
-
-
 class FusedStep:
     """Evaluates W walkers of one molecule or crystal, step after step.
 
@@ -109,13 +94,13 @@ class FusedStep:
         one = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
         self._numbers = one.expand(walkers, -1).contiguous()
         directions = [periodic] * 3 if isinstance(periodic, bool) else list(periodic)
+        self._directions = np.array(directions)
         self._pbc = torch.tensor(directions).expand(walkers, 3)
         self._reference = cv.potential.reference_energies(self._numbers)
         self._listed: Batch | None = None
-        self._prepared: Any = None
+        self._prepared: Prepared | None = None
         self._checked = False
-        self._output: CVOutput | None = None
-        self._strained: Strained | None = None
+        self._pass: Pass | None = None
 
     def forward(
         self,
@@ -141,13 +126,10 @@ class FusedStep:
         """
         if cell is None:
             positions = positions - positions.mean(axis=1, keepdims=True)
-        box = np.zeros((3, 3)) if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
-        boxes = torch.from_numpy(box).expand(len(positions), 3, 3)
-        leaf = torch.from_numpy(np.ascontiguousarray(positions))
-        strained = differentiable(Batch(self._numbers, leaf, boxes, self._pbc), strain=stress)
-        prepared = self._neighbours(strained.batch)
-        out = (self.cv if uncertainty else self._energy)(strained.batch, prepared)
-        self._output, self._strained = out, strained
+        batch = self._batch(positions, cell)
+        prepared = self._neighbours(batch)
+        self._pass = evaluate(self.cv, batch, prepared, uncertainty=uncertainty, stress=stress)
+        out = self._pass.output
         return StepValues(
             (out.energy.detach() + self._reference).numpy(),
             out.uncertainty.detach().numpy(),
@@ -179,20 +161,17 @@ class FusedStep:
         self, slope: FloatArray, weight: FloatArray, atomic: FloatArray | None = None
     ) -> StepForces:
         """Return the forces, and the stress if `forward` was asked for it, as `forces` does."""
-        out, strained = self._last()
+        last = self._last()
+        out = last.output
         biased = np.any(slope) or (atomic is not None and np.any(atomic))
         if not self._checked and biased:
             self.gradients_apart()
-        heads, cotangents = [out.energy], [torch.from_numpy(weight)]
+        heads = [Weighted(out.energy, torch.from_numpy(weight))]
         if np.any(slope):
-            heads.append(out.uncertainty)
-            cotangents.append(torch.from_numpy(slope))
+            heads.append(Weighted(out.uncertainty, torch.from_numpy(slope)))
         if atomic is not None and out.atomic is not None:
-            heads.append(out.atomic)
-            cotangents.append(torch.from_numpy(atomic))
-        found = _gradient(
-            torch.autograd.grad(heads, strained.leaves, cotangents, retain_graph=True), strained
-        )
+            heads.append(Weighted(out.atomic, torch.from_numpy(atomic)))
+        (found,) = last.gradients([heads])
         stress = None if found.stress is None else found.stress.numpy()
         return StepForces(-found.positions.numpy(), stress)
 
@@ -209,13 +188,17 @@ class FusedStep:
         GradientError
             At the first step, if u does not depend on the positions.
         """
-        out, strained = self._last()
-        of_energy = torch.autograd.grad(out.energy.sum(), strained.leaves, retain_graph=True)
-        of_u = gradient_of_uncertainty(out.uncertainty, strained.leaves)
+        last = self._last()
+        out = last.output
+        check_connected(out.uncertainty)
+        one = torch.ones(len(out.energy), dtype=torch.float64)
+        of_u, of_energy = last.gradients(
+            [[Weighted(h, one)] for h in (out.uncertainty, out.energy)]
+        )
         if not self._checked:
-            check_gradient(of_u[0], of_energy[0])
+            check_gradient(of_u.positions, of_energy.positions)
             self._checked = True
-        return _gradient(of_u, strained), _gradient(of_energy, strained)
+        return of_u, of_energy
 
     def listed_at(self) -> FloatArray | None:
         """Return the positions at which the neighbour lists were made, for a checkpoint."""
@@ -227,23 +210,23 @@ class FusedStep:
 
     def list_at(self, positions: FloatArray, cell: FloatArray | None = None) -> None:
         """Make the neighbour lists at these positions, as when a checkpoint was written."""
-        box = np.zeros((3, 3)) if cell is None else cell
-        leaf = torch.from_numpy(np.array(positions, dtype=np.float64))
-        cells = torch.from_numpy(np.array(box, dtype=np.float64)).expand(len(leaf), 3, 3)
-        self._list(Batch(self._numbers, leaf, cells, self._pbc))
+        self._list(self._batch(np.array(positions, dtype=np.float64), cell))
 
-    def _energy(self, batch: Batch, prepared: Prepared) -> CVOutput:
-        energy = self.cv.potential(batch, prepared.potential).energies.mean(dim=0)
-        return CVOutput(energy, torch.full_like(energy.detach(), torch.nan), None)
+    def _batch(self, positions: FloatArray, cell: FloatArray | None) -> Batch:
+        box = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=np.float64)
+        boxes = torch.from_numpy(box).expand(len(positions), 3, 3)
+        return Batch(
+            self._numbers, torch.from_numpy(np.ascontiguousarray(positions)), boxes, self._pbc
+        )
 
-    def _last(self) -> tuple[CVOutput, Strained]:
-        if self._output is None or self._strained is None:
+    def _last(self) -> Pass:
+        if self._pass is None:
             raise RuntimeError("forces were asked for before energies; call forward first")
-        return self._output, self._strained
+        return self._pass
 
-    def _neighbours(self, batch: Batch) -> Any:
-        if self._listed is None or not self._reach(batch, self._listed):
-            self._list(batch)
+    def _neighbours(self, batch: Batch) -> Prepared:
+        if self._prepared is None or self._listed is None or not self._reach(batch, self._listed):
+            return self._list(batch)
         return self._prepared
 
     def _reach(self, batch: Batch, listed: Batch) -> bool:
@@ -252,27 +235,19 @@ class FusedStep:
         A pair of then r is now r F + δ, where F maps the cell of then to the cell of now and δ is
         at most twice the largest move beside that. So r is at most (cutoff + δ) ‖F⁻¹‖.
         """
-        positions, expected, stretch = batch.positions.detach(), listed.positions, 1.0
-        if bool(self._pbc[0].any()) and not torch.equal(batch.cell, listed.cell):
-            eye = torch.eye(3, dtype=batch.cell.dtype)
-            now, then = (
-                torch.where(self._pbc[0, :, None], b.cell[0].detach(), eye) for b in (batch, listed)
-            )
-            mapped = torch.linalg.solve(then, now)
+        positions, expected, stretch = batch.positions.numpy(), listed.positions.numpy(), 1.0
+        cells = batch.cell[0].numpy(), listed.cell[0].numpy()
+        if self._directions.any() and not np.array_equal(*cells):
+            now, then = (np.where(self._directions[:, None], cell, np.eye(3)) for cell in cells)
+            mapped = np.linalg.solve(then, now)
             expected = expected @ mapped
-            stretch = max(1.0, 1.0 / float(torch.linalg.svdvals(mapped)[-1]))
-        moved = float((positions - expected).square().sum(dim=2).max()) ** 0.5
+            stretch = max(1.0, 1.0 / float(np.linalg.svd(mapped, compute_uv=False)[-1]))
+        moves = positions - expected
+        moved = float(np.einsum("wax,wax->wa", moves, moves).max()) ** 0.5
         cutoff = self.cv.potential.cutoff
         return (cutoff + 2.0 * moved) * stretch < cutoff + self.skin
 
-    def _list(self, batch: Batch) -> None:
-        self._listed = batch._replace(
-            positions=batch.positions.detach().clone(), cell=batch.cell.detach()
-        )
+    def _list(self, batch: Batch) -> Prepared:
+        self._listed = batch._replace(positions=batch.positions.clone(), cell=batch.cell.clone())
         self._prepared = self.cv.prepare(self._listed, self.skin)
-
-
-def _gradient(found: tuple[Tensor, ...], strained: Strained) -> StepGradient:
-    if strained.strain is None:
-        return StepGradient(found[0], None)
-    return StepGradient(found[0], stress_of(found[1], strained.batch.cell.detach()))
+        return self._prepared

@@ -21,12 +21,16 @@ from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.ani_readout import AniReadout, ScriptableAni
 from uncv.models.ani_settings import AniSettings
 from uncv.models.derivatives import evaluate_in_chunks, member_gradients
+from uncv.models.described import Described, FloatArray
 from uncv.models.descriptor import KernelDescriptor
 from uncv.models.elements import species_of, sum_references
 from uncv.models.files import POTENTIAL_FORMAT, POTENTIAL_VERSION, write_file
+from uncv.models.library import supports
+from uncv.models.neighbour_list import ListedGraph
 from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
-from uncv.models.readout_kernel import CompiledNetworks, NetworkPass
+from uncv.models.readout_kernel import CompiledNetworks
+from uncv.models.readout_pass import read_compiled
 from uncv.models.tape_pass import NetworkStack, tape_pass
 from uncv.protocols import Evaluation, MemberOutput
 
@@ -37,7 +41,7 @@ class Prepared(NamedTuple):
     Attributes
     ----------
     graph : Graph
-        Neighbours.
+        Neighbours, or a `ListedGraph`, which is the same.
     groups : AtomGroups
         Atoms of each element.
     """
@@ -161,7 +165,10 @@ class AniPotential(AniReadout):
     def prepare(self, batch: Batch, skin: float = 0.0) -> Prepared:
         """Return neighbours and groups of a batch, valid until an atom has moved by skin/2 (Å)."""
         species = self.species(batch.numbers)
-        graph = self.aev.graph(species, batch.positions, batch.cell, batch.pbc, skin)
+        if supports(batch.positions):
+            graph = cast("Graph", ListedGraph(self.aev, species, batch, skin))
+        else:
+            graph = self.aev.graph(species, batch.positions, batch.cell, batch.pbc, skin)
         return Prepared(graph, group_atoms(batch.numbers, self.elements))
 
     def forward(
@@ -180,16 +187,43 @@ class AniPotential(AniReadout):
             described = self.aev(vectors, prepared.graph)
         else:
             described = KernelDescriptor.apply(vectors, self.aev, prepared.graph)
-        stack = self._stack() if extra == "layers" else None
-        if stack is not None:
-            return self._read_tape(described, prepared.groups, stack)
-        compiled = self._packed() if extra == "" else None
-        if compiled is not None and compiled.takes(described):
-            return self._read_compiled(described, prepared.groups, compiled)
-        output = self.read(described, prepared.groups, extra)
+        output = self.read_described(described, prepared.groups, extra)
         if extra != "member_forces":
             return output
         return output._replace(member_forces=member_gradients(output.energies, batch.positions))
+
+    def describe(
+        self, positions: FloatArray, cells: FloatArray, prepared: Prepared, extra: str
+    ) -> Described | None:
+        """Return the descriptors as a leaf to differentiate by, None where that does not do.
+
+        It does where compiled code takes the descriptor; not for the forces of members, and not
+        for a subclass or a hook that has a say in `forward`.
+
+        Parameters
+        ----------
+        positions, cells : numpy.ndarray
+            (F, A, 3) and (F, 3, 3) in Å, float64.
+        prepared : Prepared
+            Neighbours and groups.
+        extra : str
+            What will be asked for beside energies and features.
+        """
+        changed = type(self).forward is not AniPotential.forward or "forward" in self.__dict__
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        if extra == "member_forces" or changed or hooked or not supports(self.aev.radial_shifts):
+            return None
+        return Described(self.aev, prepared.graph, positions, cells)
+
+    def read_described(self, described: Tensor, groups: AtomGroups, extra: str) -> MemberOutput:
+        """Return what the members say of descriptors (F·A, D), as `read` does, in less time."""
+        stack = self._stack() if extra == "layers" else None
+        if stack is not None:
+            return self._read_tape(described, groups, stack)
+        compiled = self._packed() if extra in ("", "last_layer") else None
+        if compiled is not None and compiled.takes(described):
+            return read_compiled(self, compiled, described, groups, extra)
+        return self.read(described, groups, extra)
 
     def _stack(self) -> NetworkStack | None:
         """Return the networks as one stack, or None where they cannot be or are being trained."""
@@ -206,21 +240,6 @@ class AniPotential(AniReadout):
             self._compiled = CompiledNetworks(networks) if fits else None
         return self._compiled
 
-    def _read_compiled(
-        self, described: Tensor, groups: AtomGroups, compiled: CompiledNetworks
-    ) -> MemberOutput:
-        """Return what `read` returns without extras, in less time."""
-
-        def plain(x: Tensor) -> Tensor:
-            pairs = zip(self.networks, groups.rows, strict=True)
-            outputs = [network(x.index_select(0, rows)) for network, rows in pairs]
-            return ungroup_members([o.unsqueeze(2) for o in outputs], groups).flatten(1)
-
-        said = NetworkPass.apply(described, compiled, groups, plain)
-        return self.answer(
-            said.unflatten(1, groups.numbers.shape), described, groups, None, None, None
-        )
-
     def _read_tape(
         self, described: Tensor, groups: AtomGroups, stack: NetworkStack
     ) -> MemberOutput:
@@ -229,7 +248,8 @@ class AniPotential(AniReadout):
         x = described.index_select(0, torch.cat(groups.rows))
         outputs, tape = tape_pass(stack, x, counts, self.scale)
         said = ungroup_members([outputs], groups).select(3, 0)
-        return self.answer(said, described, groups, None, tape, None)
+        atomic = said.to(torch.float64) * self.scale
+        return self.answer(atomic, described, groups, None, tape, None)
 
     def scriptable(self, numbers: Tensor, pbc: bool, extra: str) -> nn.Module:
         """Return a module that TorchScript can compile; see `Potential`."""

@@ -52,19 +52,19 @@ class AniReadout(nn.Module):
         last = self._last_layer(hidden, groups) if extra == "last_layer" else None
         tape = join_tapes(tapes) if extra == "layers" else None
         heads = said[:, :, :, 1:] if extra == "heads" else None
-        return self.answer(said.select(3, 0), described, groups, last, tape, heads)
+        atomic = said.select(3, 0).to(torch.float64) * self.scale
+        return self.answer(atomic, described, groups, last, tape, heads)
 
     def answer(
         self,
-        said: Tensor,
+        atomic: Tensor,
         described: Tensor,
         groups: AtomGroups,
         last: Optional[Tensor],  # noqa: UP045
         tape: Optional[LayerTape],  # noqa: UP045
         heads: Optional[Tensor],  # noqa: UP045
     ) -> MemberOutput:
-        """Return what the members say from the networks' outputs of the energy (M, F, A)."""
-        atomic = said.to(torch.float64) * self.scale
+        """Return what the members say from their atomic energies (M, F, A), float64, eV."""
         features = described.unflatten(0, [groups.numbers.shape[0], groups.numbers.shape[1]])
         return MemberOutput(atomic.sum(dim=2), atomic, features, None, last, tape, heads)
 

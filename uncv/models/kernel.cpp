@@ -77,7 +77,8 @@ template <class T, int L, int task> class Worker : Maths<T, L> {
   // angular cutoff with slopes, radial terms (or, for derivatives, their slopes)
   T *ux, *uy, *uz, *distance, *inverse, *wide, *wide_slope, *close, *close_slope, *bells;
   // Of the triples of a chunk
-  T *cosine, *sine, *mean, *closeness, *shell, *angle, *angle_slope, *turn, *inward, *level;
+  T *cosine, *sine, *mean, *closeness, *shell, *slanted, *angle, *angle_slope, *turn, *inward, *level,
+      *inverse1, *inverse2, *level1, *level2, *along1, *along2, *across1, *across2;
   // Of the current centre: its row of the descriptor or cotangent, and how far to the next k's.
   // In place if all blocks are whole vectors, otherwise in a padded copy
   T *rows, *row;
@@ -129,8 +130,10 @@ template <class T, int L, int task> class Worker : Maths<T, L> {
         {&wide, pairs}, {&wide_slope, pairs}, {&close, pairs}, {&close_slope, pairs},
         {&bells, pairs * radial_lanes},
         {&cosine, CHUNK}, {&sine, CHUNK}, {&mean, CHUNK}, {&closeness, CHUNK},
-        {&shell, CHUNK * aev.shells}, {&angle, turned}, {&angle_slope, turned},
-        {&turn, CHUNK}, {&inward, CHUNK}, {&level, CHUNK}, {&rows, copies}};
+        {&shell, CHUNK * aev.shells}, {&slanted, CHUNK * aev.shells}, {&angle, turned}, {&angle_slope, turned},
+        {&turn, CHUNK}, {&inward, CHUNK}, {&level, CHUNK},
+        {&inverse1, CHUNK}, {&inverse2, CHUNK}, {&level1, CHUNK}, {&level2, CHUNK},
+        {&along1, CHUNK}, {&along2, CHUNK}, {&across1, CHUNK}, {&across2, CHUNK}, {&rows, copies}};
     Index total = 0;
     for (const Part &part : parts) total += part.size;
     memory.reset(new T[total]);
@@ -243,13 +246,21 @@ template <class T, int L, int task> class Worker : Maths<T, L> {
       cosine[t] = T(0.95) * (ux[i] * ux[j] + uy[i] * uy[j] + uz[i] * uz[j]);
       mean[t] = T(0.5) * (distance[i] + distance[j]);
       closeness[t] = close[i] * close[j];
+      if (task != PULL_BACK) continue;
+      inverse1[t] = inverse[i];
+      inverse2[t] = inverse[j];
+      level1[t] = close_slope[i] * close[j];
+      level2[t] = close[i] * close_slope[j];
     }
     for (Index t = 0; t < all; t += L) {
       const V c = load(cosine + t);
       store(sine + t, root(T(1) - c * c));
       for (Index a = 0; a < aev.shells; ++a) {
         const V offset = load(mean + t) - shell_shift[a];
-        store(shell + a * CHUNK + t, T(2) * exponential(T(-aev.angular_eta) * offset * offset));
+        const V bell = T(2) * exponential(T(-aev.angular_eta) * offset * offset);
+        store(shell + a * CHUNK + t, bell);
+        // A term's slope along its shell.
+        if (task != DESCRIBE) store(slanted + a * CHUNK + t, T(-aev.angular_eta) * offset * bell);
       }
     }
     for (Index t = 0; t < number; ++t)
@@ -288,43 +299,60 @@ template <class T, int L, int task> class Worker : Maths<T, L> {
       }
   }
 
-  // What a term's slope along its shell is, beside its value.
-  INLINE T slant(Index a, Index t) const { return T(aev.angular_eta) * (shell_shift[a] - mean[t]); }
-
   void pull_back(const T *at, Index number, T *forces) {
-    for (Index t = 0; t < number; ++t) {
-      V turns{}, inwards{}, levels{};
-      for (Index z = 0; z < angle_lanes; z += L) {
-        V plain{}, moved{};
-        for (Index a = 0; a < aev.shells; ++a) {
-          const V g = shell[a * CHUNK + t] * load(at + slot[t] + a * angle_lanes + z);
-          plain += g;
-          moved += slant(a, t) * g;
+    for (Index first = 0; first < number; first += L) {
+      const Index end = std::min<Index>(first + L, number);
+      V turns[L] = {}, inwards[L] = {}, levels[L] = {};
+      for (Index t = first; t < end; ++t)
+        for (Index z = 0; z < angle_lanes; z += L) {
+          V plain{}, moved{};
+          const T *from = at + slot[t] + z;
+          for (Index a = 0; a < aev.shells; ++a, from += angle_lanes) {
+            const V g = load(from);
+            plain += shell[a * CHUNK + t] * g;
+            moved += slanted[a * CHUNK + t] * g;
+          }
+          const V value = load(angle + t * angle_lanes + z);
+          turns[t - first] += plain * load(angle_slope + t * angle_lanes + z);
+          inwards[t - first] += moved * value;
+          levels[t - first] += plain * value;
         }
-        const V value = load(angle + t * angle_lanes + z);
-        turns += plain * load(angle_slope + t * angle_lanes + z);
-        inwards += moved * value;
-        levels += plain * value;
-      }
-      turn[t] = closeness[t] * sum(turns);
-      inward[t] = closeness[t] * sum(inwards);
-      level[t] = sum(levels);
+      const V closed = load(closeness + first);
+      store(turn + first, closed * M::sums(turns));
+      store(inward + first, closed * M::sums(inwards));
+      store(level + first, M::sums(levels));
     }
-    // Each of the two vectors gets a part along itself and a part along the other one.
-    for (Index t = 0; t < number; ++t) {
-      const int32_t i = one[t], j = two[t];
-      const T side1 = turn[t] * inverse[i], side2 = turn[t] * inverse[j];
-      add(forces + 3 * i, i, inward[t] + close_slope[i] * close[j] * level[t] - cosine[t] * side1,
-          j, T(0.95) * side1);
-      add(forces + 3 * j, j, inward[t] + close[i] * close_slope[j] * level[t] - cosine[t] * side2,
-          i, T(0.95) * side2);
+    for (Index t = 0; t < number; t += L) {
+      const V turned = load(turn + t), moved = load(inward + t), height = load(level + t);
+      const V side1 = turned * load(inverse1 + t), side2 = turned * load(inverse2 + t);
+      store(along1 + t, moved + load(level1 + t) * height - load(cosine + t) * side1);
+      store(along2 + t, moved + load(level2 + t) * height - load(cosine + t) * side2);
+      store(across1 + t, T(0.95) * side1);
+      store(across2 + t, T(0.95) * side2);
     }
+    for (Index t = 0; t < number;) t = push(t, number, forces);
   }
 
-  INLINE void add(T *force, int32_t i, T along, int32_t j, T across) const {
-    force[0] += along * ux[i] + across * ux[j];
-    force[1] += along * uy[i] + across * uy[j];
-    force[2] += along * uz[i] + across * uz[j];
+  // Each of the two vectors of a triple gets a part along itself and a part along the other one.
+  // All triples from t on with the same first vector; returns where the next begin.
+  INLINE Index push(Index t, Index number, T *forces) const {
+    const int32_t i = one[t];
+    T own = 0, x = 0, y = 0, z = 0;
+    for (; t < number && one[t] == i; ++t) {
+      const int32_t j = two[t];
+      T *force = forces + 3 * j;
+      own += along1[t];
+      x += across1[t] * ux[j];
+      y += across1[t] * uy[j];
+      z += across1[t] * uz[j];
+      force[0] += along2[t] * ux[j] + across2[t] * ux[i];
+      force[1] += along2[t] * uy[j] + across2[t] * uy[i];
+      force[2] += along2[t] * uz[j] + across2[t] * uz[i];
+    }
+    forces[3 * i] += own * ux[i] + x;
+    forces[3 * i + 1] += own * uy[i] + y;
+    forces[3 * i + 2] += own * uz[i] + z;
+    return t;
   }
 
   void push_forward(T *at, Index number, const T *tangents) {
@@ -341,8 +369,9 @@ template <class T, int L, int task> class Worker : Maths<T, L> {
         const V slope = turned * load(angle_slope + t * angle_lanes + z);
         for (Index a = 0; a < aev.shells; ++a) {
           T *to = at + slot[t] + a * angle_lanes + z;
-          const V change = (levelled + moved * slant(a, t)) * value + slope;
-          store(to, load(to) + shell[a * CHUNK + t] * change);
+          const T bell = shell[a * CHUNK + t];
+          const T along = bell * levelled + moved * slanted[a * CHUNK + t];
+          store(to, load(to) + along * value + bell * slope);
         }
       }
     }
@@ -399,6 +428,7 @@ bool valid(const Call &call) {
 // Blocks of atoms with about equal numbers of pairs, one thread each; the last in this thread.
 void share(const Call &call, Index threads, std::atomic<bool> &failed) {
   const auto guarded = [&](Index first, Index last) {
+    const TinyIsZero here;
     try {
       call.is_double ? work<double, DOUBLES>(call, first, last)
                      : work<float, FLOATS>(call, first, last);
@@ -424,7 +454,7 @@ void share(const Call &call, Index threads, std::atomic<bool> &failed) {
 extern "C" {
 
 // Raised whenever the meaning of a call changes; library.py compares.
-int uncv_kernel_version() { return 2; }
+int uncv_kernel_version() { return 3; }
 
 // 0: done; 1: the pairs are not sorted by centre or a species is out of range; 2: out of memory.
 int uncv_aev(const UncvAev *aev, int task, int is_double, int64_t atoms, int64_t pairs,

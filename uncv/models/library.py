@@ -1,7 +1,7 @@
 """The compiled part of uncv: finds the library that fits this processor, and loads it.
 
-Built by the installation from ``kernel.cpp`` and ``readout.cpp``, once for any processor and once
-for each wider kind of vectors. Without it everything runs in plain torch.
+Built by the installation from ``kernel.cpp`` and the other sources here, once for any processor and
+once for each wider kind of vectors. Without it everything runs in plain torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-VERSION = 2
+VERSION = 3
 """What ``uncv_kernel_version`` must return: raised with the meaning of a call."""
 
 REMEDY = "install uncv again (pip install -e .) where g++ or another C++17 compiler is found"

@@ -1,4 +1,4 @@
-"""The compiled networks: packs their weights, calls ``readout.cpp``, differentiable by autograd.
+"""The compiled networks: packs their weights, calls ``readout.cpp``.
 
 The library gives the energies of all atoms and members together with the gradient of each by the
 descriptor, so that the backward pass is one small product for any combination of the members, and
@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, byref, c_int, c_int64, c_void_p
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,36 @@ class _Readout(ctypes.Structure):
     )
 
 
+class _Tape(ctypes.Structure):
+    """Mirror of ``UncvTape``."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("last", "slopes")),
+        *((name, c_int64) for name in ("last_width", "slopes_width")),
+    )
+
+
+class Run(NamedTuple):
+    """What the networks give.
+
+    Attributes
+    ----------
+    energies : torch.Tensor
+        (M, N), zero on padding, in units of the output scale.
+    gradients : torch.Tensor or None
+        By the descriptors (N, M, D).
+    last : torch.Tensor or None
+        Input of the last layer (M, N, H), zero on padding and past an element's own width.
+    slopes : torch.Tensor or None
+        Slopes of the activations of all hidden layers, as the library lays them out.
+    """
+
+    energies: Tensor
+    gradients: Tensor | None
+    last: Tensor | None = None
+    slopes: Tensor | None = None
+
+
 class CompiledNetworks:
     """The networks of all elements, packed for the library.
 
@@ -52,6 +82,9 @@ class CompiledNetworks:
         lanes = _calls().uncv_lanes(self.dtype is torch.float64)
         with torch.no_grad():
             self._memory = [_packed(network, lanes) for network in networks]
+        hidden = [_hidden_widths(network) for network in networks]
+        self._last_width = max(own[-1] for own in hidden)
+        self._slopes_width = max(sum(w + -w % lanes for w in own) for own in hidden)
         layers = [1 + len(network.rest) for network in networks]
         widths = [layer.bias.shape[-1] for n in networks for layer in (n.first, *n.rest)]
         sizes = [memory.shape[1] for memory in self._memory]
@@ -85,8 +118,8 @@ class CompiledNetworks:
         return described.is_cpu and described.dtype is self.dtype and numbers <= MOST_NUMBERS
 
     def run(
-        self, described: Tensor, groups: AtomGroups, *, slopes: bool
-    ) -> tuple[Tensor, Tensor | None]:
+        self, described: Tensor, groups: AtomGroups, *, slopes: bool, last: bool = False
+    ) -> Run:
         """Return what the networks give, and what the descriptor does to it.
 
         Parameters
@@ -97,13 +130,8 @@ class CompiledNetworks:
             Which of them belong to which network.
         slopes : bool
             Whether gradients are wanted.
-
-        Returns
-        -------
-        energies : torch.Tensor
-            (M, N), zero on padding, in units of the output scale.
-        gradients : torch.Tensor or None
-            (N, M, D).
+        last : bool
+            Whether the input of the last layer is wanted too.
 
         Raises
         ------
@@ -114,26 +142,54 @@ class CompiledNetworks:
         atoms, width = described.shape
         if width != self.width:
             raise ValueError(f"descriptors are {width} wide; the networks expect {self.width}")
-        x, rows = described.detach().contiguous(), [row.contiguous() for row in groups.rows]
-        energies = x.new_zeros((self.members, atoms))
-        counts = np.array([len(row) for row in rows], dtype=np.int64)
-        make = x.new_empty if counts.sum() == atoms else x.new_zeros  # padding has no gradient
-        gradients = make((atoms, self.members, width)) if slopes else None
-        pointers = np.array([row.data_ptr() for row in rows], dtype=np.int64)
-        status = _calls().uncv_readout(
-            byref(self._readout),
-            self.dtype is torch.float64,
-            atoms,
-            counts.ctypes.data,
-            pointers.ctypes.data,
-            x.data_ptr(),
-            energies.data_ptr(),
-            None if gradients is None else gradients.data_ptr(),
-            torch.get_num_threads(),
+        x = described.detach().contiguous()
+        whole = sum(len(row) for row in groups.rows) == atoms
+        make = x.new_empty if whole else x.new_zeros  # padding has no gradient
+        found = Run(
+            x.new_zeros((self.members, atoms)),
+            make((atoms, self.members, width)) if slopes else None,
+            x.new_zeros((self.members, atoms, self._last_width)) if last else None,
+            x.new_empty((self.members, atoms, self._slopes_width)) if last and slopes else None,
         )
-        if status:
+        pointers = (x.data_ptr(), found.energies.data_ptr(), _pointer(found.gradients))
+        self._call(_calls().uncv_readout, groups, (found.last, found.slopes), pointers)
+        return found
+
+    def back(
+        self, cotangents: Tensor, slopes: Tensor, groups: AtomGroups, gradients: Tensor
+    ) -> None:
+        """Add to gradients (N, D) what follows from cotangents (M, N, H) of the last layer's input.
+
+        Parameters
+        ----------
+        cotangents, slopes, groups : torch.Tensor, torch.Tensor, AtomGroups
+            Those of `Run.last`, and what `run` gave.
+        gradients : torch.Tensor
+            What is added to.
+
+        Raises
+        ------
+        MemoryError
+        """
+        given = cotangents.contiguous()
+        pointers = (given.data_ptr(), gradients.data_ptr())
+        self._call(_calls().uncv_readout_back, groups, (None, slopes), pointers)
+
+    def _call(
+        self,
+        call: Any,
+        groups: AtomGroups,
+        kept: tuple[Tensor | None, Tensor | None],
+        pointers: tuple[int | None, ...],
+    ) -> None:
+        rows = [row.contiguous() for row in groups.rows]
+        counts = (c_int64 * len(rows))(*(len(row) for row in rows))
+        places = (c_void_p * len(rows))(*(row.data_ptr() for row in rows))
+        tape = _Tape(*(_pointer(t) for t in kept), self._last_width, self._slopes_width)
+        is_double, atoms = self.dtype is torch.float64, groups.back.shape[0]
+        head = (byref(self._readout), is_double, atoms, counts, places, byref(tape))
+        if call(*head, *pointers, torch.get_num_threads()):
             raise MemoryError("the networks ran out of memory; evaluate fewer frames at once")
-        return energies, gradients
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Travel as nothing: pointers mean nothing elsewhere, and packing takes milliseconds."""
@@ -141,36 +197,6 @@ class CompiledNetworks:
 
     def _now(self) -> list[tuple[int, int, bool]]:
         return [(p.data_ptr(), p._version, p.requires_grad) for p in self._made_from]  # noqa: SLF001
-
-
-class NetworkPass(torch.autograd.Function):
-    """Energies (M, N) of descriptors (N, D): ``apply(described, compiled, groups, plain)``.
-
-    The backward pass is one product. If it has to be differentiated itself (``create_graph``),
-    ``plain``, which returns the same from the descriptors in plain torch, takes over.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, described: Tensor, compiled: CompiledNetworks, groups: AtomGroups, plain: Any
-    ) -> Tensor:
-        """Return the energies."""
-        energies, gradients = compiled.run(described, groups, slopes=ctx.needs_input_grad[0])
-        if gradients is not None:
-            ctx.save_for_backward(described, gradients)
-            ctx.plain = plain
-        return energies
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:
-        """Return the gradient by the descriptors."""
-        described, gradients = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            (found,) = torch.autograd.grad(
-                ctx.plain(described), described, cotangent, create_graph=True
-            )
-            return found, None, None, None
-        return combine(cotangent, gradients), None, None, None
 
 
 def combine(cotangent: Tensor, gradients: Tensor) -> Tensor:
@@ -182,6 +208,15 @@ def combine(cotangent: Tensor, gradients: Tensor) -> Tensor:
     is_double = gradients.dtype is torch.float64
     _calls().uncv_combine(is_double, atoms, members, width, *pointers)
     return out
+
+
+def _hidden_widths(network: ElementNetwork) -> list[int]:
+    rest = cast("list[BatchedLinear]", list(network.rest))
+    return [network.first.bias.shape[-1], *(layer.bias.shape[-1] for layer in rest[:-1])]
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _nothing() -> None:
@@ -216,8 +251,11 @@ def _whole(values: Tensor, lanes: int) -> Tensor:
 @cache
 def _calls() -> Any:
     calls, pointers = library.load().calls, [c_void_p] * 5
-    calls.uncv_readout.argtypes = (POINTER(_Readout), c_int, c_int64, *pointers, c_int64)
+    head = (POINTER(_Readout), c_int, c_int64, *pointers[:2], POINTER(_Tape))
+    calls.uncv_readout.argtypes = (*head, *pointers[:3], c_int64)
     calls.uncv_readout.restype = c_int
+    calls.uncv_readout_back.argtypes = (*head, *pointers[:2], c_int64)
+    calls.uncv_readout_back.restype = c_int
     calls.uncv_combine.argtypes = (c_int, *[c_int64] * 3, *pointers[:3])
     calls.uncv_combine.restype = None
     return calls

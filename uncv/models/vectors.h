@@ -4,6 +4,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 #define INLINE inline __attribute__((always_inline))
 
@@ -35,6 +40,18 @@ template <> struct Constants<double> {
 
 constexpr double factorial(int n) { return n < 2 ? 1.0 : n * factorial(n - 1); }
 
+// Denormal numbers are zero while this exists: products of small slopes or of far Gaussians are
+// many of them, each a hundred times slower than others.
+class TinyIsZero {
+#if defined(__SSE__)
+  const unsigned before = _mm_getcsr();
+
+ public:
+  TinyIsZero() { _mm_setcsr(before | 0x8040); }
+  ~TinyIsZero() { _mm_setcsr(before); }
+#endif
+};
+
 // Functions of vectors of L numbers.
 template <class T, int L> struct Maths {
   using C = Constants<T>;
@@ -50,8 +67,10 @@ template <class T, int L> struct Maths {
 
 #if defined(__clang__)
 #define SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#define SHUFFLE2(v, w, ...) __builtin_shufflevector(v, w, __VA_ARGS__)
 #else
 #define SHUFFLE(v, ...) __builtin_shuffle(v, Bits{__VA_ARGS__})
+#define SHUFFLE2(v, w, ...) __builtin_shuffle(v, w, Bits{__VA_ARGS__})
 #endif
   static INLINE T sum(V v) {
     if constexpr (L == 16) v += SHUFFLE(v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -61,6 +80,21 @@ template <class T, int L> struct Maths {
     if constexpr (L == 8) v += SHUFFLE(v, 2, 3, 0, 1, 6, 7, 4, 5);
     if constexpr (L == 4) v += SHUFFLE(v, 2, 3, 0, 1);
     return v[0] + v[1];
+  }
+
+  // Sums of L vectors, one in each place; the vectors are used up.
+  template <int half = L / 2> static INLINE V sums(V *v) {
+    for (int k = 0; k < half; ++k)
+      v[k] = folded<half>(v[k], v[k + half], std::make_integer_sequence<int, L>{});
+    if constexpr (half > 1) return sums<half / 2>(v);
+    else return v[0];
+  }
+
+  // v + its halves exchanged where a place's bit is clear, the same of w where it is set.
+  template <int bit, int... l>
+  static INLINE V folded(V v, V w, std::integer_sequence<int, l...>) {
+    return SHUFFLE2(v, w, (l & bit ? L + l : l)...) +
+           SHUFFLE2(v, w, (l & bit ? L + (l ^ bit) : l ^ bit)...);
   }
 
   static INLINE V root(V x) {
