@@ -110,8 +110,8 @@ def common(labels: int) -> dict[str, dict[str, Any]]:
         "potential": {
             "members": 4,
             "epochs": 200,
-            "steps_warm": 400,
-            "weight_decay": 0.01,
+            "steps_warm": 500,
+            "weight_decay": 0.05,
             "descriptor": {"angular_eta": 4.0, "zeta": 16.0},
         },
         "uncertainty": {},

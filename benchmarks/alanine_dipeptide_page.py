@@ -46,8 +46,8 @@ et al., npj Comput. Mater. 10, 83 (2024). It differs in this:
 {deviations}
 
 **By number of labels.** Coverage is that of the frames stored every 25 steps, over five levels of
-cells. Errors are those of the campaign's potential at that point, on {test} frames of AMBER dynamics
-at 1200 K. Published figures are read off a plot, of one seed.
+cells. Errors are those of the campaign's potential at that point, on {test} frames of AMBER
+dynamics at 1200 K. Published figures are read off a plot, of one seed.
 
 {labels_tables}
 

@@ -1,121 +1,166 @@
-"""Cost of one step of alanine dipeptide with the eight members of ANI-1x, as ratios in one run.
+"""Cost of a step: where it goes, how far it is from the machine's limit, and beside its peers.
 
-    python benchmarks/step_cost.py [--json] [--repeats 200]
+    python benchmarks/step_cost.py [--json] [--report docs/benchmarks] [--apax FOLDER]
+        [--threads 1 2] [--repeats 100] [--parts figures profile limit scaling peers] [--quick]
 
-The contenders take turns, so that a machine whose speed drifts treats them alike; the figures are
-medians of the ratios of neighbouring turns.
+Contenders take turns, so that a machine whose speed drifts treats them alike; ratios are medians of
+those of neighbouring turns. With ``--apax`` the peers include apax, which runs in an environment of
+its own in that folder, made by pip at the first use. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
 import torch
+from step_cost_apax_process import Apax, ApaxError, environment
+from step_cost_cuda import cuda
+from step_cost_limit import limit
+from step_cost_page import write_page
+from step_cost_peers import peers, torchani_call
+from step_cost_profile import profile
+from step_cost_scaling import scaling
+from step_cost_stepper import Stepper
+from step_cost_systems import structure
+from step_cost_targets import targets
+from step_cost_turns import processor_ratio, ratio, repeated, take_turns
 
-import uncv
-from uncv.bias import LinearBias
-from uncv.step import FusedStep
-from uncv.structures import alanine_dipeptide
-
-STRENGTH = 0.5
-WALKERS = 8
-TARGETS = {"biased / unbiased": ("<=", 1.20), "TorchANI / biased": (">=", 3.0),
-           "8 x one walker / 8 walkers": (">=", 3.0)}  # fmt: skip
-
-
-def torchani_ensemble(numbers: np.ndarray) -> Callable[[np.ndarray], None]:
-    """Return energy and forces of TorchANI's own ensemble, as its users call it."""
-    from uncv.models.pretrained import _resources
-
-    folder = _resources()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import torchani
-        from torchani.neurochem import Constants, load_model_ensemble
-
-        constants = Constants(str(folder / "rHCNO-5.2R_16-3.5A_a4-8.params"))
-        aev = torchani.AEVComputer(**constants)
-        ensemble = load_model_ensemble(constants.species, str(folder / "train"), 8)
-    model = torch.nn.Sequential(aev, ensemble).requires_grad_(False)
-    species = torch.tensor([[{1: 0, 6: 1, 7: 2, 8: 3}[int(z)] for z in numbers]])
-
-    def step(positions: np.ndarray) -> None:
-        x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
-        torch.autograd.grad(model((species, x)).energies.sum(), x)
-
-    return step
+STEPS = 4
+"""Of a turn of the figures."""
+PARTS = ("figures", "profile", "limit", "scaling", "peers")
 
 
-def fused(step: FusedStep, bias: LinearBias | None) -> Callable[[np.ndarray], None]:
-    """Return a step of ours: energy, u, forces of E + V(u)."""
-
-    def run(positions: np.ndarray) -> None:
-        values = step.forward(positions)
-        slope = np.zeros(len(positions))
-        if bias is not None:
-            _, derivative = bias.energy_and_slope(torch.from_numpy(values.uncertainty))
-            slope = derivative.numpy()
-        step.forces(slope, np.ones(len(positions)))
-
-    return run
-
-
-def measure(repeats: int) -> dict[str, float]:
-    """Return the ratios and the milliseconds behind them."""
-    _, data = alanine_dipeptide()
-    numbers = data.numbers[0]
-    cv = uncv.UncertaintyCV(uncv.load_potential("ani1x"), uncv.EnsembleUncertainty(of="energy"))
-    one, many = FusedStep(cv, numbers), FusedStep(cv, numbers, WALKERS)
-    bias = LinearBias(STRENGTH)
+def figures(threads: int, turns: int, many: tuple[int, ...] = (8, 64)) -> dict[str, float]:
+    """Return ratios of steps of 22 atoms, by the clock and by the processor, and milliseconds."""
+    torch.set_num_threads(threads)
+    frame = structure(22)
+    call = torchani_call(frame.numbers[0])
     runs = {
-        "torchani": torchani_ensemble(numbers),
-        "unbiased": fused(one, None),
-        "biased": fused(one, bias),
-        "walkers": fused(many, bias),
+        "torchani": repeated(lambda: call(frame.positions), STEPS),
+        "unbiased": repeated(Stepper(22, 1, slope=0.0), STEPS),
+        "biased": repeated(Stepper(22, 1), STEPS),
+        **{f"{w} walkers": repeated(Stepper(22, w), STEPS) for w in many},
     }
-    noise = np.random.default_rng(0)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 10):
-        wobble = noise.normal(scale=0.01, size=(WALKERS, len(numbers), 3))
-        for name, run in runs.items():
-            x = data.positions + wobble[: WALKERS if name == "walkers" else 1]
-            begun = time.perf_counter()
-            run(x)
-            if turn >= 10:
-                times[name].append(time.perf_counter() - begun)
-    t = {name: np.array(values) for name, values in times.items()}
+    times = take_turns(runs, turns, warm=3)
+    found = {}
+    for end, over in (("", ratio), (", processor time", processor_ratio)):
+        found[f"biased / unbiased{end}"] = over(times["biased"], times["unbiased"])
+        found[f"TorchANI / biased{end}"] = over(times["torchani"], times["biased"])
+        for w in many:
+            quicker = w * over(times["biased"], times[f"{w} walkers"])
+            found[f"{w} x one walker / {w} walkers{end}"] = quicker
+    return found | {f"{name} ms": t.milliseconds for name, t in times.items()}
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return everything that was asked for."""
+    quick, turns, begun = options.quick, options.repeats, time.perf_counter()
+    found: dict[str, Any] = {"about": about(options)}
+    if "figures" in options.parts:
+        many = (2,) if quick else (8, 64)
+        by_threads = {str(n): figures(n, max(2, turns // 2), many) for n in options.threads}
+        found |= {"figures": by_threads[str(options.threads[-1])], "figures_by_threads": by_threads}
+    if "profile" in options.parts:
+        with TemporaryDirectory() as folder:
+            found["profile"] = profile(
+                Path(folder), turns=max(2, turns // 20), seconds=0.2 if not quick else 0.01,
+                quick=quick,
+            )  # fmt: skip
+        found["cuda"] = cuda(quick=quick)
+    if "limit" in options.parts:
+        cases = {"cases": ((22, 1), (22, 2))} if quick else {}
+        found["limit"] = [limit(n, max(2, turns // 5), **cases) for n in options.threads]
+    if "scaling" in options.parts:
+        sizes = {"sizes": (40,)} if quick else {}
+        shape = (1, 2) if quick else (max(2, turns // 12), 8)
+        found["scaling"] = [scaling(n, *shape, **sizes) for n in options.threads]
+    if "peers" in options.parts:
+        found |= beside_peers(options)
+    found["about"]["minutes"] = (time.perf_counter() - begun) / 60
+    found["targets"] = [target._asdict() for target in targets(found)]
+    return found
+
+
+def beside_peers(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the peers' rows for each number of threads, and what apax's model is."""
+    found: list[dict[str, Any]] = []
+    apax: dict[str, Any] = {"skipped": "no folder was given (--apax FOLDER)"}
+    turns, steps = (1, 10) if options.quick else (max(2, options.repeats // 8), 10)
+    for threads in options.threads:
+        with ExitStack() as stack:
+            contenders = {}
+            if options.apax is not None:
+                try:
+                    python = environment(options.apax)
+                    worker = stack.enter_context(Apax(python, structure(22), 8, threads))
+                    contenders, apax = worker.contenders(steps), worker.about
+                except ApaxError as error:
+                    apax = {"skipped": str(error)}
+            found.append(peers(contenders, threads, turns, steps))
+    if "skipped" in apax:
+        print(f"without apax: {apax['skipped']}", file=sys.stderr)
+    return {"peers": found, "apax": apax}
+
+
+def about(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the machine, the versions and the command."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(": ")[1] for x in lines if x.startswith("model name")), cpu)
+    names = ("uncv", "torch", "openmm", "openmmtorch", "torchani", "ase", "numpy")
     return {
-        "biased / unbiased": float(np.median(t["biased"] / t["unbiased"])),
-        "TorchANI / biased": float(np.median(t["torchani"] / t["biased"])),
-        "8 x one walker / 8 walkers": float(np.median(WALKERS * t["biased"] / t["walkers"])),
-        **{f"{name} ms": float(np.median(v) * 1e3) for name, v in t.items()},
+        "machine": f"{cpu}, {platform.machine()}",
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "date": datetime.now(UTC).date().isoformat(),
+        "threads": list(options.threads),
+        "repeats": options.repeats,
+        "versions": {name: version(name) for name in names},
     }
 
 
-def main() -> None:
-    """Print the table or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--repeats", type=int, default=200, help="turns that count")
-    options = parser.parse_args()
-    found = measure(options.repeats)
-    about = {"torch": torch.__version__, "threads": torch.get_num_threads(),
-             "machine": platform.processor() or platform.machine()}  # fmt: skip
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
+    quick = os.environ.get("UNCV_QUICK") == "1"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--report", type=Path, help="folder for step_cost.md, .json and .png")
+    parser.add_argument("--repeats", type=int, default=2 if quick else 100, help="turns that count")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1] if quick else [1, 2])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--apax", type=Path, help="folder of an environment for apax")
+    parser.add_argument("--quick", action="store_true", default=quick, help="see that it runs")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print, and write the report."""
+    options = arguments()
+    warnings.simplefilter("ignore", UserWarning)
+    found = measure(options)
     if options.json:
-        json.dump({"figures": found, "about": about}, sys.stdout, indent=2)
-        return
-    print(f"alanine dipeptide, 22 atoms, ANI-1x, 8 members; {about}")
-    for name, value in found.items():
-        sign, target = TARGETS.get(name, ("", 0.0))
-        print(f"{name:32s} {value:8.2f}   {f'target {sign} {target}' if sign else ''}")
+        print(json.dumps(found, indent=1))
+    else:
+        for target in found["targets"]:
+            print(f"{target['name']}: {target['value']:.3g} (target {target['goal']})")
+    if options.report is not None:
+        write_page(found, options.report)
+    return 0 if all(target["met"] for target in found["targets"]) or options.quick else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
