@@ -27,7 +27,7 @@ if platform.machine() in ("x86_64", "AMD64"):
         "-mprefer-vector-width=512",
     ]  # fmt: skip
 
-PARTS = ["kernel", "neighbours", "pairs", "readout"]
+PARTS = ["curvature", "kernel", "neighbours", "pairs", "readout"]
 PLUGIN = sorted(str(p) for p in Path("plugin").iterdir() if p.suffix in (".cpp", ".h", ".txt"))
 
 
@@ -69,7 +69,7 @@ setup(
         Extension(
             f"uncv.models.{name}",
             sources=[f"uncv/models/{part}.cpp" for part in PARTS],
-            depends=["uncv/models/vectors.h"],
+            depends=["uncv/models/descriptor.h", "uncv/models/vectors.h"],
             extra_compile_args=OPTIONS + instructions,
             extra_link_args=["-pthread"],
             optional=True,

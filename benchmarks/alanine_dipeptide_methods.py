@@ -76,7 +76,7 @@ METHODS: dict[str, Method] = {
     "metadynamics-posterior": Method(
         "metadynamics on the posterior of gradient features",
         {"uncertainty": POSTERIOR},
-        metadynamics=(0.002, 1.0),
+        metadynamics=(0.0005, 1.0),
     ),
     "random-selection": Method(
         "adaptive bias, labels at random",

@@ -8,25 +8,12 @@
 // NaN in a pair vector comes out as NaN: no flag may assume finite numbers.
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
-#include <system_error>
-#include <thread>
-#include <vector>
 
-#include "vectors.h"
-
-// Settings of the descriptor; kernel.py fills the same structure.
-struct UncvAev {
-  int64_t species, radial, shells, angles;
-  double radial_cutoff, angular_cutoff, radial_eta, angular_eta, zeta;
-  const double *radial_shifts, *angular_shifts, *angle_cos, *angle_sin;
-  const int64_t *species_pair;
-};
+#include "descriptor.h"
 
 namespace {
 
@@ -43,9 +30,6 @@ struct Call {
   const void *vectors, *in;
   void *out;
 };
-
-// Blocks of a descriptor are eight or sixteen numbers wide, so wider vectors would be half empty.
-constexpr int FLOATS = MOST_FLOATS < 8 ? MOST_FLOATS : 8, DOUBLES = FLOATS / 2;
 
 constexpr Index CHUNK = 128;  // triples worked on at once
 constexpr Index GROUP = 512;  // pairs worked on at once, unless one atom has more
@@ -416,60 +400,23 @@ template <class T, int L> void work(const Call &call, Index first, Index last) {
   if (call.task == PUSH_FORWARD) Worker<T, L, PUSH_FORWARD>(call, first, last).run(first, last);
 }
 
-bool valid(const Call &call) {
-  if (call.begin[0] != 0 || call.begin[call.atoms] != call.pairs) return false;
-  bool good = true;
-  for (Index i = 0; i < call.atoms; ++i) good &= call.begin[i] <= call.begin[i + 1];
-  for (Index p = 0; p < call.pairs; ++p)
-    good &= uint64_t(call.other[p]) < uint64_t(call.aev.species);
-  return good;
-}
-
-// Blocks of atoms with about equal numbers of pairs, one thread each; the last in this thread.
-void share(const Call &call, Index threads, std::atomic<bool> &failed) {
-  const auto guarded = [&](Index first, Index last) {
-    const TinyIsZero here;
-    try {
-      call.is_double ? work<double, DOUBLES>(call, first, last)
-                     : work<float, FLOATS>(call, first, last);
-    } catch (const std::bad_alloc &) {
-      failed = true;
-    }
-  };
-  std::vector<std::thread> team;
-  team.reserve(size_t(threads));
-  Index first = 0;
-  for (Index n = 1; n < threads; ++n) {
-    Index last = first;
-    while (last < call.atoms && call.begin[last] < call.pairs * n / threads) ++last;
-    try { team.emplace_back(guarded, first, last); } catch (const std::system_error &) { break; }
-    first = last;
-  }
-  guarded(first, call.atoms);
-  for (std::thread &member : team) member.join();
-}
-
 }  // namespace
 
 extern "C" {
 
 // Raised whenever the meaning of a call changes; library.py compares.
-int uncv_kernel_version() { return 3; }
+int uncv_kernel_version() { return 4; }
 
 // 0: done; 1: the pairs are not sorted by centre or a species is out of range; 2: out of memory.
 int uncv_aev(const UncvAev *aev, int task, int is_double, int64_t atoms, int64_t pairs,
              int64_t count, const int64_t *begin, const int64_t *other, const void *vectors,
              const void *in, void *out, int64_t threads) {
-  constexpr Index PAIRS_PER_THREAD = 2000;  // below, starting a thread costs more than it brings
   const Call call{*aev, task, is_double != 0, atoms, pairs, count, begin, other, vectors, in, out};
-  if (!valid(call)) return 1;
-  std::atomic<bool> failed{false};
-  try {
-    const Index useful = pairs / PAIRS_PER_THREAD + 1;
-    share(call, threads < useful ? threads : useful, failed);
-  } catch (const std::bad_alloc &) {
-    return 2;
-  }
-  return failed ? 2 : 0;
+  const Pairs all{atoms, pairs, begin, other};
+  if (!all.valid(aev->species)) return BAD_PAIRS;
+  return share_atoms(all, threads, [&call](Index first, Index last) {
+    call.is_double ? work<double, DOUBLES>(call, first, last)
+                   : work<float, FLOATS>(call, first, last);
+  });
 }
 }

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-VERSION = 3
+VERSION = 4
 """What ``uncv_kernel_version`` must return: raised with the meaning of a call."""
 
 REMEDY = "install uncv again (pip install -e .) where g++ or another C++17 compiler is found"
