@@ -110,8 +110,8 @@ def tangents(case: Case, count: int, seed: int = 2) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(case.vectors.dtype)
 
 
-def gradients_by_autograd(case: Case, weights: Tensor) -> Tensor:
-    """Expected Jᵀg, in float64 whatever the case's precision."""
+def exact_aev(case: Case) -> Aev:
+    """The case's descriptor in plain torch, in float64 whatever the case's precision."""
     aev = Aev(case.aev.species, AevSettings()).to(torch.float64)
     for name, value in vars(case.aev).items():
         if isinstance(value, float):
@@ -119,8 +119,13 @@ def gradients_by_autograd(case: Case, weights: Tensor) -> Tensor:
     aev.radial_width, aev.angular_width = case.aev.radial_width, case.aev.angular_width
     for name, value in case.aev.named_buffers():
         setattr(aev, name, value.double() if value.is_floating_point() else value)
+    return aev
+
+
+def gradients_by_autograd(case: Case, weights: Tensor) -> Tensor:
+    """Expected Jᵀg, in float64 whatever the case's precision."""
     leaf = case.vectors.double().clone().requires_grad_()
-    described = aev(leaf, case.graph)
+    described = exact_aev(case)(leaf, case.graph)
     rows = [torch.autograd.grad(described, leaf, w, retain_graph=True)[0] for w in weights.double()]
     return torch.stack(rows)
 
@@ -334,7 +339,7 @@ def test_every_built_variant_gives_the_same(capability):
     case = random_case()
     found = torch.empty((case.graph.atoms, case.aev.width), dtype=torch.float64)
     vectors, begin, other = case.pairs
-    built.uncv_aev.argtypes = kernel._call().argtypes
+    built.uncv_aev.argtypes = kernel._calls().uncv_aev.argtypes
     pointers = [t.data_ptr() for t in (begin, other, vectors)]
     status = built.uncv_aev(
         kernel._pack(case.aev).reference, 0, 1, case.graph.atoms, len(vectors), 1, *pointers, None,
@@ -364,6 +369,7 @@ def path(request, monkeypatch) -> str:
         monkeypatch.setattr(kernel, "describe", None)  # a call would fail
         monkeypatch.setattr(kernel, "pull_back", None)
         monkeypatch.setattr(kernel, "push_forward", None)
+        monkeypatch.setattr(kernel, "curve", None)
     elif not library.available():
         pytest.skip(library.why_not())
     return request.param
@@ -440,11 +446,11 @@ def test_training_on_forces_gives_the_gradient_of_the_double_backward(path):
     assert_same(found, wanted, torch.float64)
 
 
-def test_products_refuse_vectors_that_need_a_gradient(path):
+def test_push_forward_refuses_vectors_that_need_a_gradient(path):
     case = small_case()
     leaf = case.vectors.clone().requires_grad_()
     with pytest.raises(ValueError, match="detach them, or use KernelDescriptor"):
-        PullBack.apply(cotangents(case, 1), leaf, case.aev, case.graph)
+        PushForward.apply(tangents(case, 1), leaf, case.aev, case.graph)
 
 
 # The library's absence
@@ -453,10 +459,10 @@ def test_products_refuse_vectors_that_need_a_gradient(path):
 @pytest.fixture
 def fresh_library():
     library.load.cache_clear()
-    kernel._call.cache_clear()
+    kernel._calls.cache_clear()
     yield
     library.load.cache_clear()
-    kernel._call.cache_clear()
+    kernel._calls.cache_clear()
 
 
 def test_absent_library_is_explained(monkeypatch, fresh_library):

@@ -20,12 +20,13 @@ from uncv.heads import HEADS
 from uncv.models.aev import Aev, AevSettings, Graph
 from uncv.models.ani_readout import AniReadout, ScriptableAni
 from uncv.models.ani_settings import AniSettings
-from uncv.models.derivatives import evaluate_in_chunks, member_gradients
+from uncv.models.derivatives import evaluate_in_chunks
 from uncv.models.described import Described, FloatArray
 from uncv.models.descriptor import KernelDescriptor
 from uncv.models.elements import species_of, sum_references
 from uncv.models.files import POTENTIAL_FORMAT, POTENTIAL_VERSION, write_file
 from uncv.models.library import supports
+from uncv.models.member_forces import read_with_forces
 from uncv.models.neighbour_list import ListedGraph
 from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
@@ -176,21 +177,16 @@ class AniPotential(AniReadout):
     ) -> MemberOutput:
         """Return energies and features of a batch, differentiable in its positions and cell.
 
-        Forces of the members, if asked for, are differentiable too; the batch's positions must
-        then require a gradient.
+        Forces of the members, if asked for, are differentiable too.
         """
         if prepared is None:
             prepared = self.prepare(batch)
         positions, cell = batch.positions.to(self.dtype), batch.cell.to(self.dtype)
         vectors = pair_vectors(positions, cell, prepared.graph.pairs)
-        if extra == "member_forces":  # to be differentiated twice more: plain torch throughout
-            described = self.aev(vectors, prepared.graph)
-        else:
-            described = KernelDescriptor.apply(vectors, self.aev, prepared.graph)
-        output = self.read_described(described, prepared.groups, extra)
-        if extra != "member_forces":
-            return output
-        return output._replace(member_forces=member_gradients(output.energies, batch.positions))
+        described = KernelDescriptor.apply(vectors, self.aev, prepared.graph)
+        if extra == "member_forces":
+            return read_with_forces(self, described, vectors, prepared.graph, prepared.groups)
+        return self.read_described(described, prepared.groups, extra)
 
     def describe(
         self, positions: FloatArray, cells: FloatArray, prepared: Prepared, extra: str

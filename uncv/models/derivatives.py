@@ -54,23 +54,6 @@ def stress_of(virial: Tensor, cell: Tensor) -> Tensor:
     return virial / torch.linalg.det(cell).abs()[:, None, None]
 
 
-def member_gradients(energies: Tensor, positions: Tensor) -> Tensor:
-    """Return the forces of all members (M, F, A, 3), float64, differentiable once more.
-
-    Parameters
-    ----------
-    energies : torch.Tensor
-        (M, F), a function of the positions.
-    positions : torch.Tensor
-        (F, A, 3), requiring a gradient.
-    """
-    one_each = torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
-    (gradients,) = torch.autograd.grad(
-        energies.sum(dim=1), positions, one_each, create_graph=True, is_grads_batched=True
-    )
-    return -gradients.to(torch.float64)
-
-
 def chunks(data: Dataset) -> list[Dataset]:
     """Cut a dataset into parts of about CHUNK_ATOMS atoms."""
     size = max(1, CHUNK_ATOMS // max(1, data.positions.shape[1]))

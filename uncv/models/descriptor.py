@@ -19,9 +19,8 @@ class KernelDescriptor(torch.autograd.Function):
     """Descriptors (N, D) of pair vectors (P, 3): ``KernelDescriptor.apply(vectors, aev, graph)``.
 
     The backward pass is one product with the transposed Jacobian. If it has to be differentiated
-    itself (``create_graph``), ``Aev.forward`` and autograd take over; `PullBack` and
-    `PushForward` avoid that where vectors need no second derivative. Many gradients at once are
-    `PullBack` of many cotangents, not ``is_grads_batched``.
+    itself (``create_graph``), ``Aev.forward`` and autograd take over; `PullBack` avoids that. Many
+    gradients at once are `PullBack` of many cotangents, not ``is_grads_batched``.
     """
 
     @staticmethod
@@ -45,11 +44,45 @@ class KernelDescriptor(torch.autograd.Function):
         return gradient, None, None
 
 
-class _Product(torch.autograd.Function):
-    """A product with the Jacobian J or its transpose, linear in its first argument.
+class PullBack(torch.autograd.Function):
+    """Jᵀg (K, P, 3) of K cotangents: ``PullBack.apply(cotangents (K, N, D), vectors, aev, graph)``.
 
-    Each is the backward pass of the other, so both can be differentiated any number of times
-    by the first argument and by nothing else: the vectors must not require a gradient.
+    With forces F = −Jᵀ ∂E/∂descriptor, its backward pass is one product with J, and where the
+    vectors require a gradient too, one with the second derivatives of the descriptor. A backward
+    pass that has to be differentiated itself takes the latter in plain torch.
+    """
+
+    @staticmethod
+    def forward(cotangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
+        """Return the products."""
+        return _pull_back(cotangents, vectors, aev, graph)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Aev, Graph], output: Tensor) -> None:
+        """Keep the geometry, and the cotangents if the vectors require a gradient."""
+        cotangents, vectors, ctx.aev, ctx.graph = inputs
+        ctx.save_for_backward(vectors, *((cotangents,) if ctx.needs_input_grad[1] else ()))
+
+    @staticmethod
+    def backward(ctx: Any, tangents: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Return the gradients with respect to the cotangents and the vectors."""
+        vectors, *curved = ctx.saved_tensors
+        if not curved:
+            return PushForward.apply(tangents, vectors, ctx.aev, ctx.graph), None, None, None
+        cotangents = curved[0]
+        if torch.is_grad_enabled() or not library.supports(vectors):
+            return *_plain_slopes(cotangents, vectors, tangents, ctx.aev, ctx.graph), None, None
+        pairs = vectors, ctx.graph.begin, ctx.graph.other_species
+        wanted = ctx.needs_input_grad[0]
+        pushed = kernel.push_forward(ctx.aev, tangents, *pairs) if wanted else None
+        return pushed, kernel.curve(ctx.aev, cotangents, tangents, *pairs).sum(dim=0), None, None
+
+
+class PushForward(torch.autograd.Function):
+    """Jv (K, N, D) of K tangents: ``PushForward.apply(tangents (K, P, 3), vectors, aev, graph)``.
+
+    Its backward pass is `PullBack`. It is linear in the tangents, and differentiable by them any
+    number of times and by nothing else: the vectors must not require a gradient.
     """
 
     @staticmethod
@@ -63,37 +96,11 @@ class _Product(torch.autograd.Function):
         """
         if ctx.needs_input_grad[1]:
             raise ValueError(
-                "products with the descriptor's Jacobian are not differentiable by the pair "
+                "the product with the descriptor's Jacobian is not differentiable by the pair "
                 "vectors, which require a gradient here; detach them, or use KernelDescriptor"
             )
         ctx.save_for_backward(inputs[1])
         ctx.aev, ctx.graph = inputs[2:]
-
-
-class PullBack(_Product):
-    """Jᵀg (K, P, 3) of K cotangents: ``PullBack.apply(cotangents (K, N, D), vectors, aev, graph)``.
-
-    With forces F = −Jᵀ ∂E/∂descriptor, its backward pass is one product with J: training on forces
-    without a second derivative of the descriptor.
-    """
-
-    @staticmethod
-    def forward(cotangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
-        """Return the products."""
-        return _pull_back(cotangents, vectors, aev, graph)
-
-    @staticmethod
-    def backward(ctx: Any, tangents: Tensor) -> tuple[Tensor, None, None, None]:
-        """Return the gradient with respect to the cotangents."""
-        (vectors,) = ctx.saved_tensors
-        return PushForward.apply(tangents, vectors, ctx.aev, ctx.graph), None, None, None
-
-
-class PushForward(_Product):
-    """Jv (K, N, D) of K tangents: ``PushForward.apply(tangents (K, P, 3), vectors, aev, graph)``.
-
-    Its backward pass is `PullBack`.
-    """
 
     @staticmethod
     def forward(tangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> Tensor:
@@ -121,6 +128,23 @@ def _pull_back(cotangents: Tensor, vectors: Tensor, aev: Aev, graph: Graph) -> T
     with torch.enable_grad():
         leaf = vectors.detach().requires_grad_()
         return _gradients(aev(leaf, graph), leaf, cotangents)
+
+
+def _plain_slopes(
+    cotangents: Tensor, vectors: Tensor, tangents: Tensor, aev: Aev, graph: Graph
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of ⟨Jᵀg, v⟩ by cotangents and vectors, differentiable if those are."""
+    further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Tensors of their own, lest the gradient by the vectors hold how cotangents depend on them.
+        g, x = (t.view_as(t).requires_grad_() for t in (cotangents, vectors))
+        described = aev(x, graph)
+        total = 0.0 * (g.sum() + x.sum())
+        for weights, along in zip(g, tangents, strict=True):
+            (pulled,) = torch.autograd.grad(described, x, weights, create_graph=True)
+            total = total + (pulled * along).sum()
+        by_cotangents, by_vectors = torch.autograd.grad(total, (g, x), create_graph=further)
+    return by_cotangents, by_vectors
 
 
 def _gradients(value: Tensor, leaf: Tensor, weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The compiled descriptor: calls ``kernel.cpp``.
+"""The compiled descriptor: calls ``kernel.cpp`` and ``curvature.cpp``.
 
 Same numbers as ``Aev.forward`` and its derivatives; a small molecule's descriptor costs some
 twenty microseconds instead of milliseconds of operator overhead. Without the library, or on other
@@ -20,7 +20,7 @@ from uncv.errors import DependencyError
 from uncv.models.aev import Aev
 from uncv.models.library import load
 
-DESCRIBE, PULL_BACK, PUSH_FORWARD = 0, 1, 2
+DESCRIBE, PULL_BACK, PUSH_FORWARD, CURVE = 0, 1, 2, 3
 BAD_PAIRS = 1
 
 
@@ -78,7 +78,7 @@ def describe(aev: Aev, vectors: Tensor, begin: Tensor, other_species: Tensor) ->
     """
     packed = _pack(aev)
     out = vectors.new_empty((begin.shape[0] - 1, packed.width))
-    _run(DESCRIBE, packed, _Geometry(vectors, begin, other_species), 1, None, out)
+    _run(DESCRIBE, packed, _Geometry(vectors, begin, other_species), 1, [None, out])
     return out
 
 
@@ -94,7 +94,7 @@ def pull_back(
     _check_shape("cotangents", cotangents, (count, begin.shape[0] - 1, packed.width), vectors)
     out = vectors.new_empty((count, vectors.shape[0], 3))
     geometry = _Geometry(vectors, begin, other_species)
-    _run(PULL_BACK, packed, geometry, count, cotangents.contiguous(), out)
+    _run(PULL_BACK, packed, geometry, count, [cotangents.contiguous(), out])
     return out
 
 
@@ -110,7 +110,31 @@ def push_forward(
     _check_shape("tangents", tangents, (count, vectors.shape[0], 3), vectors)
     out = vectors.new_empty((count, begin.shape[0] - 1, packed.width))
     geometry = _Geometry(vectors, begin, other_species)
-    _run(PUSH_FORWARD, packed, geometry, count, tangents.contiguous(), out)
+    _run(PUSH_FORWARD, packed, geometry, count, [tangents.contiguous(), out])
+    return out
+
+
+def curve(
+    aev: Aev,
+    cotangents: Tensor,
+    tangents: Tensor,
+    vectors: Tensor,
+    begin: Tensor,
+    other_species: Tensor,
+) -> Tensor:
+    """Return how each of K products Jᵀg changes along its tangent v, (K, P, 3).
+
+    That is the product of v with the Hessian of ⟨g, descriptor⟩ by the vectors. The arguments are
+    K cotangents g (K, N, D) and K tangents (K, P, 3); the others and the errors are those of
+    ``describe``.
+    """
+    packed = _pack(aev)
+    count = cotangents.shape[0]
+    _check_shape("cotangents", cotangents, (count, begin.shape[0] - 1, packed.width), vectors)
+    _check_shape("tangents", tangents, (count, vectors.shape[0], 3), vectors)
+    out = torch.empty_like(tangents, memory_format=torch.contiguous_format)
+    geometry = _Geometry(vectors, begin, other_species)
+    _run(CURVE, packed, geometry, count, [cotangents.contiguous(), tangents.contiguous(), out])
     return out
 
 
@@ -121,16 +145,17 @@ class _Geometry(NamedTuple):
 
 
 def _run(
-    task: int, packed: _Packed, geometry: _Geometry, count: int, given: Tensor | None, out: Tensor
+    task: int, packed: _Packed, geometry: _Geometry, count: int, data: list[Tensor | None]
 ) -> None:
-    call = _call()
+    calls = _calls()
     vectors, begin, other_species = geometry
     _check(vectors, begin, other_species)
     vectors = vectors.contiguous()
     begin, other_species = begin.contiguous(), other_species.contiguous()
+    call = calls.uncv_curve if task == CURVE else calls.uncv_aev
     status = call(
         packed.reference,
-        task,
+        *(() if task == CURVE else (task,)),
         vectors.dtype is torch.float64,
         begin.shape[0] - 1,
         vectors.shape[0],
@@ -138,8 +163,7 @@ def _run(
         begin.data_ptr(),
         other_species.data_ptr(),
         vectors.data_ptr(),
-        None if given is None else given.data_ptr(),
-        out.data_ptr(),
+        *(None if tensor is None else tensor.data_ptr() for tensor in data),
         torch.get_num_threads(),
     )
     if status == BAD_PAIRS:
@@ -207,12 +231,14 @@ def _fresh(aev: Aev) -> _Packed:
 
 
 @cache
-def _call() -> Any:
+def _calls() -> Any:
     library = load()
     if library.problem:
         raise DependencyError(library.problem)
-    call = library.calls.uncv_aev
-    sizes, pointers = [c_int64] * 3, [c_void_p] * 5
-    call.argtypes = (POINTER(_Constants), c_int, c_int, *sizes, *pointers, c_int64)
-    call.restype = c_int
-    return call
+    calls = library.calls
+    sizes = [c_int64] * 3
+    calls.uncv_aev.argtypes = (POINTER(_Constants), c_int, c_int, *sizes, *[c_void_p] * 5, c_int64)
+    calls.uncv_curve.argtypes = (POINTER(_Constants), c_int, *sizes, *[c_void_p] * 6, c_int64)
+    for call in (calls.uncv_aev, calls.uncv_curve):
+        call.restype = c_int
+    return calls
