@@ -78,8 +78,8 @@ def test_a_terminal_shows_bars_and_a_table_of_the_rounds(terminal, tmp_path):
     with campaign_progress(tmp_path / "run", console) as tell:
         learn(SMALL, tmp_path / "run", tell)
     shown = text()
-    assert re.search(r"campaign +━+ +\d+% 8/8 labels", shown)
-    assert re.search(r"round 1 train +━+ +\d+% [\d.]+ s", shown)
+    assert re.search(r"campaign +[━╸╺]+ +\d+% 8/8 labels", shown)
+    assert re.search(r"round 1 train +[━╸╺]+ +\d+% [\d.]+ s", shown)
     assert re.search(r"round 2 done +━+ 100%", shown)
     last = shown[shown.rindex("round  labels  E train") :]
     rows = [line.split() for line in last.splitlines()[2:5]]

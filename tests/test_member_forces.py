@@ -78,8 +78,8 @@ def quick(potential: AniPotential, batch: Batch) -> tuple[Tensor, Tensor]:
 def plain(potential: AniPotential, batch: Batch) -> tuple[Tensor, Tensor]:
     """Autograd from the positions on, member after member."""
     prepared = potential.prepare(batch)
-    positions, cell = (t.to(potential.dtype) for t in (batch.positions, batch.cell))
-    vectors = pair_vectors(positions, cell, prepared.graph.pairs)
+    pairs = prepared.graph.pairs
+    vectors = pair_vectors(batch.positions, batch.cell, pairs).to(potential.dtype)
     energies = potential.read(
         potential.aev(vectors, prepared.graph), prepared.groups, "member_forces"
     ).energies

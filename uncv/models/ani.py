@@ -181,8 +181,8 @@ class AniPotential(AniReadout):
         """
         if prepared is None:
             prepared = self.prepare(batch)
-        positions, cell = batch.positions.to(self.dtype), batch.cell.to(self.dtype)
-        vectors = pair_vectors(positions, cell, prepared.graph.pairs)
+        # Rounded as differences, not as positions: as `describe` and the training do.
+        vectors = pair_vectors(batch.positions, batch.cell, prepared.graph.pairs).to(self.dtype)
         described = KernelDescriptor.apply(vectors, self.aev, prepared.graph)
         if extra == "member_forces":
             return read_with_forces(self, described, vectors, prepared.graph, prepared.groups)
