@@ -35,8 +35,8 @@ PAGE = """\
 # Alanine dipeptide: what finds most, and what it teaches
 
 Written by `python benchmarks/alanine_dipeptide.py --out FOLDER --report docs/benchmarks` from the
-campaigns in the folder ({cores} cores, {machine}, one thread a campaign, times by the clock on cores
-shared with other programs; Python {python}, {versions}).
+campaigns in the folder ({cores} cores, {machine}, one thread a campaign, times by the clock on
+cores shared with other programs; Python {python}, {versions}).
 
 **Question.** Active learning of alanine dipeptide in vacuum, labelled by AMBER (ff14SB), from eight
 displaced start structures, eight labels a round: how much of (φ, ψ) does each way to drive the
