@@ -122,8 +122,8 @@ def _dft(found: dict[str, Any] | None) -> str:
         "\nA potential trained on 50 frames of 304 atoms labelled by DFT (PBE-D3) has on 10 others "
         f"errors of {errors['energy_rmse_mev_per_atom']:.1f} meV/atom, "
         f"{errors['force_rmse_ev_per_angstrom']:.3f} eV/Å and {errors['stress_rmse_gpa']:.2f} GPa. "
-        f"3 ps from the closed pore at 0 MPa reach, in Å^3: {'; '.join(ranges)}. Nothing is learned "
-        "on the way there, and no limit holds the volume.\n"
+        f"3 ps from the closed pore at 0 MPa reach, in Å^3: {'; '.join(ranges)}. Nothing is "
+        "learned on the way there, and no limit holds the volume.\n"
     )
 
 
