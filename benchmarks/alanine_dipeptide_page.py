@@ -47,7 +47,10 @@ et al., npj Comput. Mater. 10, 83 (2024). It differs in this:
 
 **By number of labels.** Coverage is that of the frames stored every 25 steps, over five levels of
 cells. Errors are those of the campaign's potential at that point, on {test} frames of AMBER
-dynamics at 1200 K. Published figures are read off a plot, of one seed.
+dynamics at 1200 K. Published figures are read off a plot, of one seed, at
+336 labels where 340 stands here; their frames lie further apart and their rounds are longer, so
+that coverages are compared at equal labels and not at equal frames. Descriptor and weight decay
+were chosen on other frames of AMBER at 1200 K: the test is not quite blind to that choice.
 
 {labels_tables}
 

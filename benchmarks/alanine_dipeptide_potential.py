@@ -73,9 +73,7 @@ on one core ({machine}; Python {python}, torch {torch}). {says}
 |---|---|---|---|---|
 {rows}
 
-One seed each: differences of 0.003 eV/Å mean nothing. All of these fit the training frames far
-better than the test frames, so what helps is what sees less: smoother Gaussians, and weights that
-decay. [The campaigns](alanine_dipeptide.md) take what was found here.
+One seed each, so that small differences mean nothing.
 """
 
 

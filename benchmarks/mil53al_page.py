@@ -39,7 +39,8 @@ and displaced closed pores; two walkers share the MD steps. The three kinds diff
 them: nothing; metadynamics on the volume, anew in each round; the adaptive bias stress of strength
 1 on the uncertainty (posterior of gradient features), without a bias force. A walker stops where
 the calibrated uncertainty passes 1.5 eV/Å, or the volume leaves 560 to 1650 Å^3. At one pressure
-all kinds have, seed by seed, the same number of labels and steps.
+all kinds have, seed by seed, the same number of labels; the steps, equal but for a round, are in
+the table. At ±250 MPa, and with metadynamics, there is one seed.
 
 *Range* is that of the volumes at the stride over all rounds, *share* its part between the phases
 of the reference, of the distance between them; *coverage* is that of volumes from 780 to 1550

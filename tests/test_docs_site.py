@@ -303,7 +303,7 @@ def test_every_result_of_a_benchmark_is_told_of():
 
 
 FIGURES = [
-    ("step_cost.json", ("figures", "biased / unbiased"), 2, "a ratio of {}"),
+    ("step_cost.json", ("figures", "biased / unbiased"), 2, "a ratio of {} with two"),
     ("step_cost.json", ("figures", "TorchANI / biased"), 1, "{} times as quick"),
     ("step_cost.json", ("figures", "8 x one walker / 8 walkers"), 1, "{} times less"),
     ("training_epoch.json", ("ratio_cached_jacobian",), 1, "{} to 5.4 times"),
