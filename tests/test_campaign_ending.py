@@ -211,3 +211,43 @@ def test_anharmonicity_as_the_reason_to_label(tmp_path):
     labelled = Journal(tmp_path / "run" / "journal.jsonl").events("labelled")
     assert result.labels == 14
     assert 0 < labelled[-1]["candidates"] <= 20
+
+
+def trainings(tmp_path):
+    return RunDirectory(tmp_path).journal.events("trained")
+
+
+def test_the_last_training_begins_with_new_networks_if_asked(tmp_path, monkeypatch):
+    lengths = []
+    usual = uncv.learning.tasks.train
+    monkeypatch.setattr(
+        "uncv.learning.tasks.train",
+        lambda *a, **k: lengths.append((a[1].epochs, k["start"] is None)) or usual(*a, **k),
+    )
+    given = campaign(
+        potential={**TINY["potential"], "epochs_final": 4},
+        budget={"labels": 14, "initial_labels": 8},
+    )
+    learn(given, tmp_path)
+    assert lengths == [(3, True), (2, False), (4, True)]
+    assert [e["anew"] for e in trainings(tmp_path)] == [False, False, True]
+    directory = RunDirectory(tmp_path)
+    final = uncv.UncertaintyCV.load(directory.final).fingerprint
+    assert final == trainings(tmp_path)[-1]["fingerprint"]
+    learn(given, tmp_path)
+    assert len(trainings(tmp_path)) == 3
+    learn({**given, "budget": {"labels": 17, "initial_labels": 8}}, tmp_path)
+    assert lengths[3:] == [(4, True)]  # the round before has the networks of the end before
+    assert uncv.UncertaintyCV.load(directory.final).fingerprint != final
+
+
+def test_without_new_labels_new_networks_are_trained_once(tmp_path):
+    given = campaign(
+        potential={**TINY["potential"], "epochs_final": 4},
+        selection={"method": "threshold", "min_uncertainty": 1e9, "batch_size": 3},
+        convergence={"rounds_without_candidate": 1},
+    )
+    learn(given, tmp_path)
+    assert [e["anew"] for e in trainings(tmp_path)] == [False, True]
+    learn({**given, "convergence": {"rounds_without_candidate": 2}}, tmp_path)
+    assert [e["anew"] for e in trainings(tmp_path)] == [False, True]

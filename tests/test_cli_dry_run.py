@@ -59,6 +59,9 @@ def test_what_would_run_is_said_and_nothing_is_left_behind(tmp_path):
         assert stage.seconds == pytest.approx(stage.count * stage.seconds_each)
     assert found.seconds == pytest.approx(sum(stage.seconds for stage in found.stages))
     assert os.listdir(tmp_path) == ["c.yaml"]
+    new = {**TINY["potential"], "epochs_final": 50}
+    train = dry_run(written(tmp_path, potential=new)).stages[1]
+    assert train.count == 2 * (30 + 2 * 20 + 50)
 
 
 def test_the_command_prints_it_and_ends_with_its_code(tmp_path):

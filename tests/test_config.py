@@ -17,6 +17,7 @@ from uncv.config import (
 from uncv.errors import ConfigError
 from uncv.learning.setup import train_settings
 from uncv.models import AevSettings
+from uncv.training import TrainSettings
 
 
 def test_an_empty_file_is_the_defaults():
@@ -171,3 +172,13 @@ def test_a_descriptor_and_steps_arrive_in_the_training():
 def test_descriptors_that_cannot_be_are_refused(given, message):
     with pytest.raises(ConfigError, match=message):
         parse_config(f"potential: {{{given}}}")
+
+
+def test_the_last_training_may_be_longer_and_knows_no_early_end():
+    config = parse_config("potential: {epochs: 90, patience: 7, epochs_final: 300}")
+    usual = train_settings(config, 2, 18, warm=False)
+    assert (usual.epochs, usual.patience) == (90, 7)
+    assert (config.potential.of_last.epochs, config.potential.of_last.patience) == (300, 300)
+    plain = parse_config("potential: {epochs: 90}").potential
+    assert plain.of_last == plain
+    assert train_settings(parse_config(""), 2, 18, warm=False).patience == TrainSettings().patience

@@ -10,6 +10,8 @@ from uncv.config.section import Positive, PositiveInt, Section, Share
 
 CLOSEST = 0.9
 """Where the first Gaussian of a descriptor is, Å."""
+_LENGTH = ("epochs", "patience")
+"""Keys that say how long new networks are trained."""
 
 
 class DescriptorConfig(Section):
@@ -57,6 +59,16 @@ class PotentialConfig(Section):
         description="steps of the optimiser in each of these, in place of epochs_warm: then they "
         "take as long with many labels as with few",
     )
+    epochs_final: PositiveInt | None = Field(
+        default=None,
+        description="epochs of the last training, of new networks on all labels, without early "
+        "stopping; by default those of the last round go on",
+    )
+    patience: PositiveInt | None = Field(
+        default=None,
+        description="epochs without a lower validation loss after which a training ends; by "
+        "default those of the trainer",
+    )
     batch_size: PositiveInt = Field(default=8, description="frames a step")
     learning_rate: Positive | None = Field(
         default=None, description="largest; by default what suits new or continued networks"
@@ -82,6 +94,12 @@ class PotentialConfig(Section):
         if self.start == "ani1x" and self.descriptor != DescriptorConfig():
             raise ValueError("descriptor is for new networks; leave it out, or give start: scratch")
         return self
+
+    @property
+    def of_last(self) -> PotentialConfig:
+        """The section as the last training of a campaign takes it."""
+        epochs = self.epochs_final
+        return self if epochs is None else self.model_copy(update=dict.fromkeys(_LENGTH, epochs))
 
     def epochs_of(self, frames: int, *, warm: bool) -> int:
         """Return the epochs of a training on so many frames, from scratch or warm-started."""

@@ -121,7 +121,9 @@ class _Rehearsal:
         budget, batch = config.budget.labels, config.selection.batch_size
         rounds = max(0, ceil((budget - labels) / batch))
         counts = [min(budget, labels + n * batch) for n in range(rounds + 1)]
-        steps = sum(_training_steps(config, count, n) for n, count in enumerate(counts))
+        steps = sum(
+            _training_steps(config, count, n, last=n == rounds) for n, count in enumerate(counts)
+        )
         given = config.sampling
         self.tell(
             rounds=rounds,
@@ -171,12 +173,14 @@ class _Rehearsal:
         self.tell(stages=tuple(stages))
 
 
-def _training_steps(config: CampaignConfig, labels: int, round_: int) -> int:
+def _training_steps(config: CampaignConfig, labels: int, round_: int, *, last: bool) -> int:
     """Return the steps of the training on so many labels, folds included; at most."""
     given, calibration = config.potential, config.calibration
+    anew = last and given.epochs_final is not None
+    given = given.of_last if anew else given
     held_out = 0 if calibration.method == "none" else round(calibration.held_out_share * labels)
     frames = labels - held_out - round(given.validation_share * labels)
-    epochs = given.epochs_of(frames, warm=round_ > 0)
+    epochs = given.epochs_of(frames, warm=round_ > 0 and not anew)
     steps = epochs * ceil(frames / given.batch_size)
     if calibration.method == "cross" and trains_folds(held_out, calibration):
         share = (labels - round(given.validation_share * labels)) * (1 - 1 / calibration.folds)

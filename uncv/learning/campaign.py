@@ -108,7 +108,7 @@ class _Campaign:
         number = self._overlapping() if overlap else self._rounds()
         reason = reason_to_end(self.config, self.directory)
         if not self._is_final(number):
-            cv = self._round(number).train()
+            cv = self._round(number).train(last=True)
             self._write_candidates()
             told = self.directory.journal.events("finished")
             if not told or told[-1]["labels"] != self.labels or told[-1]["reason"] != reason:

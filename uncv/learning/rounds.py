@@ -71,19 +71,26 @@ class Round:
     report: Report
     work: Work = field(default_factory=Work)
 
-    def train(self) -> UncertaintyCV:
-        """Train on all labels, fit and calibrate the uncertainty; or read what was trained."""
+    def train(self, *, last: bool = False) -> UncertaintyCV:
+        """Train on all labels, fit and calibrate the uncertainty; or read what was trained.
+
+        Parameters
+        ----------
+        last : bool
+            Whether it is the campaign's last training, which may begin with new networks.
+        """
         path = self.directory.model(self.number)
         if path.exists():
             return UncertaintyCV.load(path)
-        if self._nothing_new():
+        anew = last and self.config.potential.epochs_final is not None
+        if self._nothing_new(anew=anew):
             return self.directory.save_model(
                 path, UncertaintyCV.load(self.directory.model(self.number - 1))
             )
         begun = time.monotonic()
         labelled = self.directory.known()
         parts = {s: labelled[np.flatnonzero(labelled.info["split"] == s)] for s in SPLITS}
-        found = self._train(labelled, parts)
+        found = self._train(labelled, parts, anew=anew)
         cv, calibrator = found.cv, found.calibration.calibrator
         judged = {"train": parts["train"], "valid": parts["valid"], "test": self.setup.test}
         self.directory.record(
@@ -92,30 +99,37 @@ class Round:
             seconds=round(time.monotonic() - begun, 2),
             fingerprint=cv.fingerprint,
             frames={s: len(parts[s]) for s in SPLITS},
+            anew=anew,
             calibration=found.calibration.note,
             factor=calibrator.factor if isinstance(calibrator, ScaleCalibrator) else None,
             errors=errors_of(cv, judged),
         )
         return self.directory.save_model(path, cv.calibrated(calibrator))
 
-    def _nothing_new(self) -> bool:
+    def _nothing_new(self, *, anew: bool) -> bool:
         """Return whether the model before was trained on all labels, so that it is still right."""
         trained = self.directory.journal.events("trained")
-        earlier = [sum(e["frames"].values()) for e in trained if e["round"] < self.number]
-        known = bool(earlier) and earlier[-1] == self.directory.labelled_count()
+        earlier = [e for e in trained if e["round"] < self.number]
+        if not earlier or (anew and not earlier[-1].get("anew", False)):
+            return False
+        known = sum(earlier[-1]["frames"].values()) == self.directory.labelled_count()
         return known and self.directory.model(self.number - 1).exists()
 
-    def _train(self, labelled: Dataset, parts: dict[str, Dataset]) -> Trained:
+    def _train(self, labelled: Dataset, parts: dict[str, Dataset], *, anew: bool) -> Trained:
         given, held_out = self.config.calibration, parts["calibration"]
+        potential = self.config.potential
+        config = self.config.model_copy(
+            update={"potential": potential.of_last if anew else potential}
+        )
         trainer = Trainer(
-            self.config,
+            config,
             self.number,
             parts["valid"],
             1 + (given.folds if trains_folds(len(held_out), given) else 0),
             lambda share: self.report("train", share),
             self.work,
         )
-        cv = trainer.model(parts["train"], self._previous_potential())
+        cv = trainer.model(parts["train"], None if anew else self._previous_potential())
         every = labelled[np.flatnonzero(labelled.info["split"] != "valid")]
         folds = Folds(every, trainer.fold, seed_of(self.config, self.number, "fold"))
         return Trained(cv, calibrate(cv, held_out, self.config, folds))

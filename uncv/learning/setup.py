@@ -175,6 +175,7 @@ def train_settings(
     options: dict[str, Any] = {
         "members": members,
         "epochs": given.epochs_of(frames, warm=warm),
+        "patience": given.patience,
         "batch_size": given.batch_size,
         "learning_rate": given.learning_rate,
         "start": given.start,
