@@ -7,13 +7,12 @@ frames of AMBER dynamics at 1200 K. Each method of `alanine_dipeptide_methods.py
 its own.
 
     python benchmarks/alanine_dipeptide.py --out alanine_dipeptide [--methods adaptive ...]
-        [--seeds 0 1] [--labels 96 160 256 340] [--anew 340] [--report docs/benchmarks] [--json]
+        [--seeds 0 1] [--labels 96 160 256 340] [--report docs/benchmarks] [--json]
     python benchmarks/alanine_dipeptide.py --list
 
 A campaign that is in the folder is not repeated, one that was interrupted or has fewer labels than
-wanted goes on. With --anew, new networks are trained on the labels at that number, for longer than
-a round can. The page is about all campaigns in the folder. With UNCV_QUICK=1 everything is tiny,
-and gives no figures.
+wanted goes on. At each number of labels new networks are trained on all of them. The page is about
+all campaigns in the folder. With UNCV_QUICK=1 everything is tiny, and gives no figures.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from alanine_dipeptide_attack import attack_campaign
-from alanine_dipeptide_figures import figures_of, trained_anew
+from alanine_dipeptide_figures import figures_of
 from alanine_dipeptide_methods import DEVIATIONS, METHODS, QUICK, sections_of
 from alanine_dipeptide_page import write_page
 
@@ -46,7 +45,6 @@ def main() -> int:
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--labels", nargs="+", type=int, default=list(LABELS))
-    parser.add_argument("--anew", type=int, help="train new networks on so many labels")
     parser.add_argument("--report", type=Path, help="folder for the page, its figure and JSON")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
@@ -98,9 +96,6 @@ def run(
             found = {"method": method, "seed": seed, **figures}
             path.write_text(json.dumps(found, indent=1), encoding="utf-8")
         rows.append(json.loads(path.read_text(encoding="utf-8")))
-        if number == options.anew and "anew" not in rows[-1]:
-            rows[-1]["anew"] = trained_anew(directory, number, test, seed)
-            path.write_text(json.dumps(rows[-1], indent=1), encoding="utf-8")
         if not options.json:
             print(line_of(rows[-1]), flush=True)
     return rows
@@ -108,8 +103,9 @@ def run(
 
 def line_of(row: dict[str, Any]) -> str:
     spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in row["seconds"].items())
-    if "anew" in row:
-        spent += ", trained anew {energy:.2f} meV/atom, {forces:.3f} eV/Å".format(**row["anew"])
+    spent += (
+        f" (a round {row['longest_training']:.0f} s at most, anew {row['last_training']:.0f} s)"
+    )
     return (
         f"{row['method']}, seed {row['seed']}, {row['labels']} labels: coverage "
         f"{row['coverage']:.2f} by {row['frames']} frames, "

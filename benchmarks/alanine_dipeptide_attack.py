@@ -43,7 +43,7 @@ def attack_campaign(method: str, seed: int, labels: int, path: Path) -> None:
         cv = now.train()
         frames = attacked(cv, config, directory, now.number)
         now.acquisition.choose_and_label(cv, now.acquisition.pool(frames))
-    directory.save_model(directory.final, round_(directory.next_round()).train())
+    directory.save_model(directory.final, round_(directory.next_round()).train(last=True))
 
 
 def attacked(

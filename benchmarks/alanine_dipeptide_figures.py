@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,8 @@ import numpy as np
 
 import uncv
 from uncv.analysis import autocorrelation_times, coverage, coverage_series, dihedrals
-from uncv.config import load_config
 from uncv.data import Dataset, concatenate
 from uncv.learning.directory import RunDirectory
-from uncv.learning.setup import train_settings
-from uncv.training import train
 
 EQUAL_FRAMES = (1000, 2000, 5000, 10000, 20000, 30000, 38000)
 """Numbers of frames at which methods are compared, where there are as many."""
@@ -47,27 +43,15 @@ def figures_of(directory: Path, labels: int, test: Path, *, dynamics: bool) -> d
             name: round(sum(e.get("seconds", 0.0) for e in events if e["event"] == event), 1)
             for name, event in (("training", "trained"), ("sampling", "sampled"))
         },
-        "longest_training": max(
-            (e["seconds"] for e in events if e["event"] == "trained" and e["round"] > 1),
-            default=0.0,
-        ),
+        **_trainings([e for e in events if e["event"] == "trained"]),
     }
 
 
-def trained_anew(directory: Path, labels: int, test: Path, seed: int) -> dict[str, float]:
-    """Return the errors of new networks trained on the first labels of a campaign."""
-    run = RunDirectory(directory)
-    config = load_config(directory / "config.yaml")
-    known = run.known()[np.arange(labels)]
-    frames = Dataset(known.numbers, known.positions, energy=known.energy, forces=known.forces)
-    begun = time.process_time()
-    settings = train_settings(config, config.potential.members, labels, warm=False)
-    found = uncv.evaluation.errors(train(frames, settings, seed=seed), uncv.read(test))
-    return {
-        "energy": found.energy_rmse_mev_per_atom,
-        "forces": found.force_rmse_ev_per_angstrom,
-        "seconds": round(time.process_time() - begun, 1),
-    }
+def _trainings(events: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the seconds of the longest training of a round, and of the last on all labels."""
+    rounds = [e["seconds"] for e in events if e["round"] > 1 and not e["anew"]]
+    last = [e["seconds"] for e in events if e["anew"]]
+    return {"longest_training": max(rounds, default=0.0), "last_training": max(last, default=0.0)}
 
 
 def autocorrelation(

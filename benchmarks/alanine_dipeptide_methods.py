@@ -86,7 +86,8 @@ METHODS: dict[str, Method] = {
 }
 DEVIATIONS = (
     "at most 3,000 steps a walker and round (20,000), frames every 25 steps (200)",
-    "an ensemble of four members, continued from round to round (one model)",
+    "an ensemble of four members, continued from round to round (one model); at each number of "
+    "labels below, new networks are trained for 300 epochs, and the campaign goes on from them",
     "walkers go on from their last frame of the round before",
     "walkers stop at broken bonds, contacts and forces past 30 eV/Å (1.5 eV/Å of uncertainty)",
 )
@@ -97,7 +98,13 @@ def common(labels: int) -> dict[str, dict[str, Any]]:
     """Return the sections that all methods share."""
     if QUICK:
         return {
-            "potential": {"members": 2, "hidden": [8], "epochs": 2, "epochs_warm": 1},
+            "potential": {
+                "members": 2,
+                "hidden": [8],
+                "epochs": 2,
+                "epochs_warm": 1,
+                "epochs_final": 3,
+            },
             "uncertainty": {},
             "calibration": {"method": "none"},
             "bias": {"kind": "none"},
@@ -111,6 +118,7 @@ def common(labels: int) -> dict[str, dict[str, Any]]:
             "members": 4,
             "epochs": 200,
             "steps_warm": 500,
+            "epochs_final": 300,
             "weight_decay": 0.05,
             "descriptor": {"angular_eta": 4.0, "zeta": 16.0},
         },

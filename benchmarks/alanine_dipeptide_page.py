@@ -54,7 +54,7 @@ were chosen on other frames of AMBER at 1200 K: the test is not quite blind to t
 
 {labels_tables}
 
-{anew}![Coverage by frames, coverage and errors by labels](alanine_dipeptide.png)
+![Coverage by frames, coverage and errors by labels](alanine_dipeptide.png)
 
 **By number of frames**, and what the runs were worth:
 
@@ -93,7 +93,6 @@ def write_page(folder: Path, out: Path) -> None:
         **about,
         deviations="\n".join(f"- {line}" for line in DEVIATIONS),
         labels_tables="\n\n".join(_by_labels(rows, name) for name in NAMES),
-        anew=_anew(rows),
         frames_table=_by_frames(_last(rows)),
         verdict=_verdict(rows),
         methods=_methods(rows),
@@ -130,30 +129,10 @@ def _by_labels(rows: list[Row], name: str) -> str:
     return "\n".join(lines)
 
 
-def _anew(rows: list[Row]) -> str:
-    """Return what new networks came to, where they were trained."""
-    told = [row for row in rows if "anew" in row]
-    if not told:
-        return ""
-    lines = [
-        "**Trained anew.** New networks on the same labels, for 200 epochs from scratch, which no "
-        "round has the time for:",
-        "",
-        "| campaign | labels | energy, meV/atom | forces, eV/Å | s |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {_of(row)} | {row['labels']} | {row['anew']['energy']:.2f} | "
-        f"{row['anew']['forces']:.3f} | {row['anew']['seconds']:.0f} |"
-        for row in told
-    ]
-    return "\n".join([*lines, "", ""])
-
-
 def _by_frames(rows: list[Row]) -> str:
     counts = sorted({int(n) for row in rows for n in row["coverage_at"]})
     head = ["coverage, at frames", *(f"{n:,}" for n in counts)]
-    head += ["τ, ps", "stops", "training, min", "sampling, min"]
+    head += ["τ, ps", "stops", "training, min", "longest of a round, s", "sampling, min"]
     lines = [_line(head[0], head[1:]), "|---|" + "---|" * (len(head) - 1)]
     for row in rows:
         cells = [
@@ -162,7 +141,8 @@ def _by_frames(rows: list[Row]) -> str:
         ]
         seconds = row["seconds"]
         cells += [_tau(row), str(row["stops"])]
-        cells += [f"{seconds[stage] / 60:.0f}" for stage in ("training", "sampling")]
+        cells += [f"{seconds['training'] / 60:.0f}", f"{row['longest_training']:.0f}"]
+        cells += [f"{seconds['sampling'] / 60:.0f}"]
         lines.append(_line(_of(row), cells))
     return "\n".join(lines)
 
@@ -190,13 +170,10 @@ def _verdict(rows: list[Row]) -> str:
             rising = name == "coverage"
             best = (max if rising else min)(of, key=lambda r: r[name])
             title, form = NAMES[name]
-            key = {"energy_rmse_mev_per_atom": "energy", "force_rmse_ev_per_angstrom": "forces"}
-            anew = [r["anew"][key[name]] for r in of if "anew" in r] if name in key else []
-            again = f"; {form.format(min(anew))} trained anew" if anew else ""
             sign = "≥" if rising else "≤"
             lines.append(
                 f"| {labels} | {title} | {sign} {form.format(target)} | {form.format(best[name])} "
-                f"| {_of(best)}{again} |"
+                f"| {_of(best)} |"
             )
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ def test_campaigns_of_all_kinds_and_their_page(tmp_path):
 
     def run(*options: str) -> str:
         command = [sys.executable, ROOT / "benchmarks" / "alanine_dipeptide.py"]
-        command += ["--out", tmp_path / "run", "--methods", *wanted, "--anew", "12", *options]
+        command += ["--out", tmp_path / "run", "--methods", *wanted, *options]
         environment = {**os.environ, "UNCV_QUICK": "1"}
         done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
         return done.stdout
@@ -38,7 +38,8 @@ def test_campaigns_of_all_kinds_and_their_page(tmp_path):
     attacked = uncv.read(folder / "attack_seed_0" / "frames_round_01.npz")
     assert (attacked.info["step"] >= 0).all()
     before = (folder / "udd_seed_0" / "journal.jsonl").read_bytes()
-    assert all(("anew" in r) == (r["labels"] == 12) for r in rows)
+    trained = [json.loads(line) for line in before.splitlines()]
+    assert [e["anew"] for e in trained if e["event"] == "trained"] == [False, True, True]
     assert "udd, seed 0, 12 labels: coverage" in run("--report", str(tmp_path))
     assert (folder / "udd_seed_0" / "journal.jsonl").read_bytes() == before  # not run again
     page = (tmp_path / "alanine_dipeptide.md").read_text()
