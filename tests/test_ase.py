@@ -47,6 +47,8 @@ from uncv.errors import ElementError, EngineError, GradientError
 from uncv.oracles import AseOracle
 from uncv.schedule import Ramp
 from uncv.step import FusedStep
+from uncv.step_pass import DescriptorPass, GraphPass
+from uncv.step_spread import SpreadPass
 from uncv.uncertainty import EnsembleUncertainty
 
 MODES = [("energy", "mean"), ("atomic_energy", "softmax"), ("forces", "rms")]
@@ -87,18 +89,22 @@ def warm(atoms, temperature, seed):
 def counted(monkeypatch):
     """Count evaluations of the model and backward passes."""
     found = {"forward": 0, "backward": 0}
-    forward, backward = FusedStep.forward, torch.autograd.grad
+    forward = FusedStep.forward
 
     def forward_once(*args, **kwargs):
         found["forward"] += 1
         return forward(*args, **kwargs)
 
-    def backward_once(outputs, inputs, *args, **kwargs):
-        found["backward"] += isinstance(inputs, tuple)  # by positions, and the strain of a crystal
-        return backward(outputs, inputs, *args, **kwargs)
+    def counting(backward):
+        def backward_once(*args):
+            found["backward"] += 1
+            return backward(*args)
+
+        return backward_once
 
     monkeypatch.setattr(FusedStep, "forward", forward_once)
-    monkeypatch.setattr(torch.autograd, "grad", backward_once)
+    for kind in (SpreadPass, DescriptorPass, GraphPass):
+        monkeypatch.setattr(kind, "gradients", counting(kind.gradients))
     return found
 
 

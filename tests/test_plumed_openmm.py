@@ -19,7 +19,9 @@ pytest.importorskip("plumed")
 
 import uncv.openmm as engine
 from uncv.bias import HarmonicBias, LinearBias
+from uncv.cv import UncertaintyCV
 from uncv.errors import EngineError, FileFormatError, PlumedError
+from uncv.step_spread import SpreadSteps
 from uncv.structures import alanine_dipeptide
 from uncv.uncertainty import EnsembleUncertainty
 from uncv.units import uncertainty_in_openmm
@@ -83,13 +85,19 @@ def test_the_box_reaches_plumed(tmp_path):
     assert row[9] == pytest.approx(nearest, abs=1e-8)
 
 
-def test_a_u_that_does_not_depend_on_the_positions_is_an_error(tmp_path, monkeypatch):
+class Detached(EnsembleUncertainty):
+    """Forgets where its values come from."""
+
+    def forward(self, output, groups):
+        return super().forward(output, groups).detach()
+
+
+def test_a_u_that_does_not_depend_on_the_positions_is_an_error(tmp_path):
     data = tiny.frames("CH3OH", seed=2)
     topology = tiny.topology(data)
-    original = EnsembleUncertainty.forward
-    monkeypatch.setattr(EnsembleUncertainty, "forward", lambda *a: original(*a).detach())
+    cv = UncertaintyCV(tiny.potential(), Detached())
     script = U + "RESTRAINT ARG=u AT=-1 KAPPA=1\n"
-    system = engine.create_system(topology, tiny.cv(), plumed=plumed(script, tmp_path))
+    system = engine.create_system(topology, cv, plumed=plumed(script, tmp_path))
     with pytest.raises(openmm.OpenMMException, match="not connected to the positions"):
         simulation_of(system, topology, data.positions).step(1)
 
@@ -130,14 +138,17 @@ def test_forces_are_central_differences(tmp_path, lines, units):
     assert np.abs(forces - without[1]).max() > 1e-3
 
 
+def counting(monkeypatch, owner, name, calls):
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *a, **k: calls.append(1) or original(*a, **k))
+
+
 def test_u_is_evaluated_only_where_something_looks_at_it(tmp_path, monkeypatch):
     data = tiny.frames("CH3OH", seed=2)
     cv, topology = tiny.cv(), tiny.topology(data)
     calls = []
-    original = EnsembleUncertainty.forward
-    monkeypatch.setattr(
-        EnsembleUncertainty, "forward", lambda *a, **k: calls.append(1) or original(*a, **k)
-    )
+    counting(monkeypatch, SpreadSteps, "spread", calls)
+    counting(monkeypatch, EnsembleUncertainty, "forward", calls)  # without the library
     script = U + "d: DISTANCE ATOMS=1,2\nPRINT ARG=u STRIDE=4 FILE=C\nPRINT ARG=d FILE=D\n"
     system = engine.create_system(topology, cv, plumed=plumed(script, tmp_path))
     simulation = simulation_of(system, topology, data.positions)

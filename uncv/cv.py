@@ -18,6 +18,7 @@ from uncv.calibration import Calibrator
 from uncv.data import Batch, Dataset
 from uncv.errors import CalibrationError, FileFormatError, GradientError
 from uncv.groups import AtomGroups, group_atoms
+from uncv.models.ani import Prepared as AniPrepared
 from uncv.models.derivatives import chunks, differentiable, stress_of
 from uncv.models.files import read_file, write_file
 from uncv.models.storage import unpack
@@ -182,6 +183,8 @@ class UncertaintyCV:
             If the potential does not know an element.
         """
         listed = self.potential.prepare(batch, skin)
+        if isinstance(listed, AniPrepared):
+            return Prepared(listed, listed.groups)
         return Prepared(listed, group_atoms(batch.numbers, self.potential.elements))
 
     def __call__(self, batch: Batch, prepared: Prepared | None = None) -> CVOutput:

@@ -3,22 +3,23 @@
 An engine asks in two halves: `FusedStep.forward` gives energy and u; then, when the bias (or
 PLUMED) has said how V changes with u, `FusedStep.forces` takes the one vector-Jacobian product
 with both cotangents at once. Walkers of one molecule are the frames of one batch. How gradients
-come about is a matter of `uncv.step_pass`.
+come about is a matter of `uncv.step_pass` and `uncv.step_spread`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from uncv.cv import Prepared, UncertaintyCV, check_connected, check_gradient
+from uncv.cv import Prepared, UncertaintyCV, check_gradient
 from uncv.data import Batch
-from uncv.step_pass import Pass, StepGradient, Weighted, evaluate
+from uncv.step_pass import Asked, Gradient, Pass, Sum, evaluate
+from uncv.step_spread import SpreadSteps
 
 FloatArray = NDArray[np.float64]
 SKIN = 0.6
@@ -56,6 +57,36 @@ class StepForces(NamedTuple):
 
     forces: FloatArray
     stress: FloatArray | None
+
+
+class StepGradient(NamedTuple):
+    """How one value of each walker, such as E or u, changes.
+
+    Attributes
+    ----------
+    positions : torch.Tensor
+        By the positions (W, A, 3), per Å.
+    stress : torch.Tensor or None
+        By a strain of atoms and cell, over the volume (W, 3, 3), per Å^3; where
+        `FusedStep.forward` was asked.
+    """
+
+    positions: Tensor
+    stress: Tensor | None
+
+    @classmethod
+    def of(cls, found: Gradient) -> StepGradient:
+        """Return the same as tensors."""
+        stress = None if found.stress is None else torch.from_numpy(found.stress)
+        return cls(torch.from_numpy(found.positions), stress)
+
+
+class _Listed(NamedTuple):
+    """Neighbour lists, and the positions (W, A, 3) and cell (3, 3) or None of their making."""
+
+    positions: FloatArray
+    cell: FloatArray | None
+    prepared: Prepared
 
 
 class FusedStep:
@@ -96,11 +127,16 @@ class FusedStep:
         directions = [periodic] * 3 if isinstance(periodic, bool) else list(periodic)
         self._directions = np.array(directions)
         self._pbc = torch.tensor(directions).expand(walkers, 3)
-        self._reference = cv.potential.reference_energies(self._numbers)
-        self._listed: Batch | None = None
-        self._prepared: Prepared | None = None
+        self._periodic, self._cutoff = any(directions), cv.potential.cutoff
+        self._reference = cv.potential.reference_energies(self._numbers).numpy()
+        self._spreads = SpreadSteps(cv)
+        self._listed: _Listed | None = None
         self._checked = False
         self._pass: Pass | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the evaluation that came last: much of it is memory of the library."""
+        return {**self.__dict__, "_pass": None}
 
     def forward(
         self,
@@ -125,16 +161,15 @@ class FusedStep:
             Keep the graph for the stress too; periodic in all directions.
         """
         if cell is None:
-            positions = positions - positions.mean(axis=1, keepdims=True)
-        batch = self._batch(positions, cell)
-        prepared = self._neighbours(batch)
-        self._pass = evaluate(self.cv, batch, prepared, uncertainty=uncertainty, stress=stress)
-        out = self._pass.output
-        return StepValues(
-            (out.energy.detach() + self._reference).numpy(),
-            out.uncertainty.detach().numpy(),
-            None if out.atomic is None else out.atomic.detach().numpy(),
-        )
+            positions = positions - positions.sum(axis=1, keepdims=True) / positions.shape[1]
+        prepared = self._neighbours(positions, cell)
+        asked = Asked(uncertainty, stress)
+        found: Pass | None = self._spreads.evaluate(positions, cell, prepared, asked)
+        if found is None:
+            found = evaluate(self.cv, self._batch(positions, cell), prepared, asked)
+        self._pass = found
+        energy, u, atomic = found.values
+        return StepValues(energy + self._reference, u, atomic)
 
     def forces(
         self, slope: FloatArray, weight: FloatArray, atomic: FloatArray | None = None
@@ -162,18 +197,13 @@ class FusedStep:
     ) -> StepForces:
         """Return the forces, and the stress if `forward` was asked for it, as `forces` does."""
         last = self._last()
-        out = last.output
-        biased = np.any(slope) or (atomic is not None and np.any(atomic))
-        if not self._checked and biased:
+        if last.values.atomic is None:
+            atomic = None
+        biased, driven = bool(slope.any()), atomic is not None and bool(atomic.any())
+        if not self._checked and (biased or driven):
             self.gradients_apart()
-        heads = [Weighted(out.energy, torch.from_numpy(weight))]
-        if np.any(slope):
-            heads.append(Weighted(out.uncertainty, torch.from_numpy(slope)))
-        if atomic is not None and out.atomic is not None:
-            heads.append(Weighted(out.atomic, torch.from_numpy(atomic)))
-        (found,) = last.gradients([heads])
-        stress = None if found.stress is None else found.stress.numpy()
-        return StepForces(-found.positions.numpy(), stress)
+        (found,) = last.gradients([Sum(weight, slope if biased else None, atomic)])
+        return StepForces(-found.positions, found.stress)
 
     def gradients(self) -> tuple[Tensor, Tensor]:
         """Return ∇u and ∇E (W, A, 3) apart, for biases that rescale one of them."""
@@ -189,12 +219,10 @@ class FusedStep:
             At the first step, if u does not depend on the positions.
         """
         last = self._last()
-        out = last.output
-        check_connected(out.uncertainty)
-        one = torch.ones(len(out.energy), dtype=torch.float64)
-        of_u, of_energy = last.gradients(
-            [[Weighted(h, one)] for h in (out.uncertainty, out.energy)]
-        )
+        last.check_connected()
+        one = np.ones(len(last.values.energy))
+        found = last.gradients([Sum(None, one), Sum(one)])
+        of_u, of_energy = (StepGradient.of(gradient) for gradient in found)
         if not self._checked:
             check_gradient(of_u.positions, of_energy.positions)
             self._checked = True
@@ -202,15 +230,16 @@ class FusedStep:
 
     def listed_at(self) -> FloatArray | None:
         """Return the positions at which the neighbour lists were made, for a checkpoint."""
-        return None if self._listed is None else self._listed.positions.numpy().copy()
+        return None if self._listed is None else self._listed.positions.copy()
 
     def listed_cell(self) -> FloatArray:
         """Return the cell (3, 3) in Å at which the neighbour lists were made; zero without one."""
-        return np.zeros((3, 3)) if self._listed is None else self._listed.cell[0].numpy().copy()
+        listed = self._listed
+        return np.zeros((3, 3)) if listed is None or listed.cell is None else listed.cell.copy()
 
     def list_at(self, positions: FloatArray, cell: FloatArray | None = None) -> None:
         """Make the neighbour lists at these positions, as when a checkpoint was written."""
-        self._list(self._batch(np.array(positions, dtype=np.float64), cell))
+        self._list(positions, cell)
 
     def _batch(self, positions: FloatArray, cell: FloatArray | None) -> Batch:
         box = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=np.float64)
@@ -224,30 +253,35 @@ class FusedStep:
             raise RuntimeError("forces were asked for before energies; call forward first")
         return self._pass
 
-    def _neighbours(self, batch: Batch) -> Prepared:
-        if self._prepared is None or self._listed is None or not self._reach(batch, self._listed):
-            return self._list(batch)
-        return self._prepared
+    def _neighbours(self, positions: FloatArray, cell: FloatArray | None) -> Prepared:
+        listed = self._listed
+        if listed is None or not self._reach(positions, cell, listed):
+            return self._list(positions, cell)
+        return listed.prepared
 
-    def _reach(self, batch: Batch, listed: Batch) -> bool:
+    def _reach(self, positions: FloatArray, cell: FloatArray | None, listed: _Listed) -> bool:
         """Return whether every pair within the cutoff was within cutoff and skin when listed.
 
         A pair of then r is now r F + δ, where F maps the cell of then to the cell of now and δ is
         at most twice the largest move beside that. So r is at most (cutoff + δ) ‖F⁻¹‖.
         """
-        positions, expected, stretch = batch.positions.numpy(), listed.positions.numpy(), 1.0
-        cells = batch.cell[0].numpy(), listed.cell[0].numpy()
-        if self._directions.any() and not np.array_equal(*cells):
-            now, then = (np.where(self._directions[:, None], cell, np.eye(3)) for cell in cells)
-            mapped = np.linalg.solve(then, now)
-            expected = expected @ mapped
-            stretch = max(1.0, 1.0 / float(np.linalg.svd(mapped, compute_uv=False)[-1]))
+        expected, stretch = listed.positions, 1.0
+        if self._periodic and cell is not None:
+            if listed.cell is None:
+                return False
+            if not np.array_equal(cell, listed.cell):
+                directions = self._directions[:, None]
+                now, then = (np.where(directions, box, np.eye(3)) for box in (cell, listed.cell))
+                mapped = np.linalg.solve(then, now)
+                expected = expected @ mapped
+                stretch = max(1.0, 1.0 / float(np.linalg.svd(mapped, compute_uv=False)[-1]))
         moves = positions - expected
-        moved = float(np.einsum("wax,wax->wa", moves, moves).max()) ** 0.5
-        cutoff = self.cv.potential.cutoff
-        return (cutoff + 2.0 * moved) * stretch < cutoff + self.skin
+        moved = float(np.vecdot(moves, moves).max()) ** 0.5
+        return (self._cutoff + 2.0 * moved) * stretch < self._cutoff + self.skin
 
-    def _list(self, batch: Batch) -> Prepared:
-        self._listed = batch._replace(positions=batch.positions.clone(), cell=batch.cell.clone())
-        self._prepared = self.cv.prepare(self._listed, self.skin)
-        return self._prepared
+    def _list(self, positions: FloatArray, cell: FloatArray | None) -> Prepared:
+        here = np.array(positions, dtype=np.float64)
+        box = None if cell is None else np.array(cell, dtype=np.float64)
+        prepared = self.cv.prepare(self._batch(here, box), self.skin)
+        self._listed = _Listed(here, box, prepared)
+        return prepared

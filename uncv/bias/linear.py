@@ -1,8 +1,9 @@
 """The bias of hyperactive learning: a constant drive towards high uncertainty."""
 
+import numpy as np
 from torch import Tensor
 
-from uncv.bias.base import Bias, finite
+from uncv.bias.base import Bias, FloatArray, finite
 
 
 class LinearBias(Bias):
@@ -33,6 +34,10 @@ class LinearBias(Bias):
     def forward(self, u: Tensor) -> Tensor:
         """Return V (F,) in eV."""
         return -self.strength * u
+
+    def written_out(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V and dV/du (F,) in numpy."""
+        return -self.strength * u, np.full_like(u, -self.strength)
 
     def formula(self, u: str) -> str:
         """Return V as an expression of a term u."""

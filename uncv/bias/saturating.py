@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from uncv.bias.base import Bias, positive
+from uncv.bias.base import Bias, FloatArray, positive
 from uncv.units import KCAL_PER_MOL_IN_EV
 
 GLYCINE = (15.4 * KCAL_PER_MOL_IN_EV, 0.12 * KCAL_PER_MOL_IN_EV)
@@ -74,6 +75,12 @@ class UDDBias(Bias):
         scaled = u / self.width
         return self.A * torch.expm1(-0.5 * scaled * scaled)
 
+    def written_out(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V and dV/du (F,) in numpy."""
+        scaled = u / self.width
+        exponent = -0.5 * scaled * scaled
+        return self.A * np.expm1(exponent), -self.A / self.width * scaled * np.exp(exponent)
+
     def formula(self, u: str) -> str:
         """Return V as an expression of a term u."""
         return f"{self.A!r}*(exp(-0.5*({u}/{self.width!r})^2)-1)"
@@ -134,6 +141,11 @@ class TanhBias(Bias):
     def forward(self, u: Tensor) -> Tensor:
         """Return V (F,) in eV."""
         return -self.depth * torch.tanh(u / self.width)
+
+    def written_out(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V and dV/du (F,) in numpy."""
+        risen = np.tanh(u / self.width)
+        return -self.depth * risen, -self.depth / self.width * (1.0 - risen * risen)
 
     def formula(self, u: str) -> str:
         """Return V as an expression of a term u."""

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from uncv.bias.base import Bias, finite, number, positive
+from uncv.bias.base import Bias, FloatArray, finite, number, positive
 
 
 class Spring(Bias):
@@ -30,6 +31,12 @@ class Spring(Bias):
         """Return V (F,) in eV."""
         bent = self.strength / self.limit * d
         return self.strength * d * d / (1.0 + torch.sqrt(1.0 + bent * bent))
+
+    def written_out_at(self, d: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V and dV/dd (F,) in numpy; dV/dd is strength · d / sqrt(1 + (…)²)."""
+        bent, pull = self.strength / self.limit * d, self.strength * d
+        root = np.sqrt(1.0 + bent * bent)
+        return pull * d / (1.0 + root), pull / root
 
     def formula_of(self, d: str) -> str:
         """Return V as an expression of a term d."""
@@ -84,6 +91,10 @@ class HarmonicBias(Spring):
         """Return V (F,) in eV."""
         return self.of_displacement(u - self.centre)
 
+    def written_out(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V and dV/du (F,) in numpy."""
+        return self.written_out_at(u - self.centre)
+
     def formula(self, u: str) -> str:
         """Return V as an expression of a term u."""
         return self.formula_of(f"({u}-{number(self.centre)})")
@@ -128,6 +139,10 @@ class CeilingBias(Spring):
     def forward(self, u: Tensor) -> Tensor:
         """Return V (F,) in eV."""
         return self.of_displacement(torch.relu(u - self.u_max))
+
+    def written_out(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V and dV/du (F,) in numpy."""
+        return self.written_out_at(np.maximum(u - self.u_max, 0.0))
 
     def formula(self, u: str) -> str:
         """Return V as an expression of a term u."""

@@ -1,9 +1,10 @@
 """Several biases at once, such as a drive and a wall."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from uncv.bias.base import Bias
+from uncv.bias.base import Bias, FloatArray
 
 
 class SumBias(Bias):
@@ -45,6 +46,12 @@ class SumBias(Bias):
         for bias in self.biases:
             total = total + bias(u)
         return total
+
+    def written_out(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V and dV/du (F,) in numpy, or by autograd of a part that has neither."""
+        parts = [bias.at(u) for bias in self._parts()]
+        energies, slopes = zip(*parts, strict=True)
+        return np.add.reduce(energies), np.add.reduce(slopes)
 
     def formula(self, u: str) -> str:
         """Return V as an expression of a term u."""

@@ -106,26 +106,27 @@ class Driver:
             self.native.begin(step, time)
         new_step, self._counted = step != self._counted, step
         all_walkers = self.region.split(positions) / ANGSTROM_IN_NM
-        usable = self.active & np.isfinite(all_walkers).all(axis=(1, 2))
+        usable = self.active & finite(all_walkers)
         walkers = self._with_stand_ins(all_walkers, usable)
         cell = None if box is None else box / ANGSTROM_IN_NM
         if cell is None:
-            walkers = walkers - walkers.mean(axis=1, keepdims=True)
+            walkers = walkers - walkers.sum(axis=1, keepdims=True) / walkers.shape[1]
         if self.plumed is not None:
             self.plumed.begin(step, positions, box, np.flatnonzero(usable).tolist())
         whole = self._needs_uncertainty()
         values = self._step.forward(walkers, cell, uncertainty=whole)
-        usable &= np.isfinite(values.energy) & (np.isfinite(values.uncertainty) | (not whole))
+        usable &= np.isfinite(values.energy)
+        if whole:
+            usable &= np.isfinite(values.uncertainty)
         bias, forces, extra = self._forces(values, usable, step, new_step)
         frame = Frame(step, walkers, cell, values, bias, usable, self.coefficients())
         self._stop(frame, forces, usable, new_step)
-        alive = usable & self.active
-        self._frame = frame._replace(active=alive)
-        self._partial = not whole
-        energy = float((values.energy + bias)[alive].sum()) * EV_IN_KJ_PER_MOL
+        usable &= self.active  # in the frame too
+        self._frame, self._partial = frame, not whole
+        energy = float((values.energy + bias)[usable].sum()) * EV_IN_KJ_PER_MOL
         total = self.region.join(forces) * FORCE_IN_OPENMM
         if extra is not None:
-            total = total + extra * np.repeat(alive, self.region.particles // len(alive))[:, None]
+            total = total + extra * np.repeat(usable, self.region.particles // len(usable))[:, None]
         self._answer = (energy, total)
         self._seen = (step, positions.copy(), None if box is None else box.copy())
         return self._answer
@@ -216,7 +217,7 @@ class Driver:
                     "the positions of every walker are NaN or infinite; set sound positions"
                 )
             self._home = walkers[np.argmax(usable)].copy()
-        return np.where(usable[:, None, None], walkers, self._home)
+        return walkers if usable.all() else np.where(usable[:, None, None], walkers, self._home)
 
     def _forces(
         self, values: StepValues, usable: NDArray[np.bool_], step: int, new_step: bool
@@ -262,27 +263,23 @@ class Driver:
         self, frame: Frame, forces: FloatArray, usable: NDArray[np.bool_], new_step: bool
     ) -> None:
         """Park walkers that a rule, or a value that is not finite, stops; their forces become 0."""
-        values = frame.values
-        sound = usable & np.isfinite(forces).all(axis=(1, 2))
-        reasons = np.where(sound, "", "energy, force or position is not finite").astype(object)
+        values, sound = frame.values, usable & finite(forces)
+        infinite = "energy, force or position is not finite"
+        reasons = ["" if good else infinite for good in sound.tolist()]
         if self.checker is not None and new_step:
-            checked = self.checker.check(
-                frame.positions,
-                values.energy,
-                values.uncertainty,
-                values.atomic,
-                forces,
-                cell=frame.cell,
-            )
-            reasons = np.where(reasons == "", np.array(checked, dtype=object), reasons)
+            checked = self.checker.check(frame.positions, *values, forces, cell=frame.cell)
+            reasons = [one or other for one, other in zip(reasons, checked, strict=True)]
         if self.plumed is not None and new_step:
-            reasons[self.plumed.stopped()] = "PLUMED asked for the end of the run (COMMITTOR)"
-        for walker in np.flatnonzero((reasons != "") & self.active):
+            for walker in self.plumed.stopped():
+                reasons[walker] = "PLUMED asked for the end of the run (COMMITTOR)"
+        for walker, reason in enumerate(reasons):
+            if not (reason and self.active[walker]):
+                continue
             self.stops.append(
                 StopEvent(
-                    int(walker),
+                    walker,
                     frame.step,
-                    str(reasons[walker]),
+                    reason,
                     frame.positions[walker].copy(),
                     float(values.energy[walker]),
                     float(values.uncertainty[walker]),
@@ -291,4 +288,13 @@ class Driver:
                 )
             )
             self.active[walker] = False
-        forces[~self.active] = 0.0
+        if not self.active.all():
+            forces[~self.active] = 0.0
+
+
+def finite(walkers: FloatArray) -> NDArray[np.bool_]:
+    """Return of which walkers all values (W, A, 3) are finite: in most cases, of all of them."""
+    found = np.isfinite(walkers)
+    if found.all():
+        return np.ones(len(walkers), dtype=bool)
+    return np.asarray(found.all(axis=(1, 2)))

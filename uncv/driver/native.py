@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from uncv.bias import (
@@ -110,9 +109,9 @@ class NativeBias:
             return self.extended.energy_and_slope(u)
         if self._potential is None:
             return np.zeros(len(u)), np.zeros(len(u))
-        energy, slope = self._potential.energy_and_slope(torch.from_numpy(u))
+        energy, slope = self._potential.at(u)
         factor = self.schedule.at(step)
-        return factor * energy.numpy(), factor * slope.numpy()
+        return factor * energy, factor * slope
 
     def force(
         self, gradients: Gradients, slope: FloatArray, step: int, completed: NDArray[np.bool_]

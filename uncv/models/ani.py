@@ -15,18 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from uncv.data import Batch, Dataset
-from uncv.groups import AtomGroups, FixedGroups, group_atoms, ungroup_members
+from uncv.groups import AtomGroups, FixedGroups, ungroup_members
 from uncv.heads import HEADS
-from uncv.models.aev import Aev, AevSettings, Graph
+from uncv.models.aev import Aev, Graph
 from uncv.models.ani_readout import AniReadout, ScriptableAni
 from uncv.models.ani_settings import AniSettings
 from uncv.models.derivatives import evaluate_in_chunks
 from uncv.models.described import Described, FloatArray
 from uncv.models.descriptor import KernelDescriptor
-from uncv.models.elements import species_of, sum_references
+from uncv.models.elements import SortedAtoms, species_of, sum_references
 from uncv.models.files import POTENTIAL_FORMAT, POTENTIAL_VERSION, write_file
 from uncv.models.library import supports
 from uncv.models.member_forces import read_with_forces
+from uncv.models.member_table import Members, MemberTable
 from uncv.models.neighbour_list import ListedGraph
 from uncv.models.neighbours import pair_vectors
 from uncv.models.networks import ElementNetwork
@@ -67,6 +68,7 @@ class AniPotential(AniReadout):
         super().__init__(aev, networks, settings.scale)
         self._stacked: NetworkStack | None = None
         self._compiled: CompiledNetworks | None = None
+        self._sorted = SortedAtoms(settings.elements)
         self.settings = settings
         self.to(torch.get_default_dtype())
 
@@ -122,36 +124,12 @@ class AniPotential(AniReadout):
 
     def metadata(self) -> dict:
         """Return the settings as plain values."""
-        s = self.settings
-        return {
-            "elements": list(s.elements),
-            "members": s.members,
-            "hidden": [list(h) for h in s.hidden],
-            "activation": s.activation,
-            "reference_energies": list(s.reference_energies),
-            "scale": s.scale,
-            **({"head": s.head} if s.head else {}),
-            "aev": s.aev.to_dict(),
-        }
+        return self.settings.to_dict()
 
     @classmethod
     def from_metadata(cls, metadata: dict) -> AniPotential:
         """Make a potential of these settings, weights zero."""
-        aev: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in metadata["aev"].items()
-        }
-        return cls(
-            AniSettings(
-                elements=tuple(metadata["elements"]),
-                members=metadata["members"],
-                hidden=tuple(tuple(h) for h in metadata["hidden"]),
-                activation=metadata["activation"],
-                reference_energies=tuple(metadata["reference_energies"]),
-                scale=metadata["scale"],
-                head=metadata.get("head", ""),
-                aev=AevSettings(**aev),
-            )
-        )
+        return cls(AniSettings.from_dict(metadata))
 
     def species(self, numbers: Tensor) -> Tensor:
         """Return the index of each atom's element (F, A), −1 on padding.
@@ -165,12 +143,12 @@ class AniPotential(AniReadout):
 
     def prepare(self, batch: Batch, skin: float = 0.0) -> Prepared:
         """Return neighbours and groups of a batch, valid until an atom has moved by skin/2 (Å)."""
-        species = self.species(batch.numbers)
+        species, groups = self._sorted.of(batch.numbers)
         if supports(batch.positions):
             graph = cast("Graph", ListedGraph(self.aev, species, batch, skin))
         else:
             graph = self.aev.graph(species, batch.positions, batch.cell, batch.pbc, skin)
-        return Prepared(graph, group_atoms(batch.numbers, self.elements))
+        return Prepared(graph, groups)
 
     def forward(
         self, batch: Batch, prepared: Prepared | None = None, *, extra: str = ""
@@ -205,11 +183,34 @@ class AniPotential(AniReadout):
         extra : str
             What will be asked for beside energies and features.
         """
-        changed = type(self).forward is not AniPotential.forward or "forward" in self.__dict__
-        hooked = self._forward_hooks or self._forward_pre_hooks
-        if extra == "member_forces" or changed or hooked or not supports(self.aev.radial_shifts):
+        if extra == "member_forces" or not self._is_plain():
+            return None
+        if not supports(self.aev.radial_shifts):
             return None
         return Described(self.aev, prepared.graph, positions, cells)
+
+    def table(self, prepared: Prepared, former: MemberTable | None) -> MemberTable | None:
+        """Return the compiled members for these neighbours, None where that does not do.
+
+        It does where `describe` does and the networks are compiled too. A former table of the same
+        members and atoms takes the neighbours and is returned.
+        """
+        compiled = self._packed() if self._is_plain() else None
+        if compiled is None:
+            return None
+        members = Members(self.aev, compiled, self.scale)
+        if former is not None and former.is_of(members, prepared.groups):
+            former.use(prepared.graph)
+            return former
+        here = supports(self.aev.radial_shifts)
+        if not (here and compiled.fits_in(self.dtype, prepared.graph.atoms)):
+            return None
+        return MemberTable(members, prepared.groups, prepared.graph)
+
+    def _is_plain(self) -> bool:
+        """Return whether neither a subclass nor a hook has a say in `forward`."""
+        changed = type(self).forward is not AniPotential.forward or "forward" in self.__dict__
+        return not (changed or self._forward_hooks or self._forward_pre_hooks)
 
     def read_described(self, described: Tensor, groups: AtomGroups, extra: str) -> MemberOutput:
         """Return what the members say of descriptors (F·A, D), as `read` does, in less time."""

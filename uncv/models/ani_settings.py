@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from uncv.heads import HEADS
 from uncv.models.aev import AevSettings
@@ -55,3 +56,33 @@ class AniSettings:
             raise ValueError(f"head {self.head!r} is unknown; expected one of {tuple(HEADS)}")
         if not self.reference_energies:
             object.__setattr__(self, "reference_energies", (0.0,) * len(self.elements))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return {
+            "elements": list(self.elements),
+            "members": self.members,
+            "hidden": [list(h) for h in self.hidden],
+            "activation": self.activation,
+            "reference_energies": list(self.reference_energies),
+            "scale": self.scale,
+            **({"head": self.head} if self.head else {}),
+            "aev": self.aev.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]) -> AniSettings:
+        """Return the settings that `to_dict` gave."""
+        aev: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in given["aev"].items()
+        }
+        return cls(
+            elements=tuple(given["elements"]),
+            members=given["members"],
+            hidden=tuple(tuple(h) for h in given["hidden"]),
+            activation=given["activation"],
+            reference_energies=tuple(given["reference_energies"]),
+            scale=given["scale"],
+            head=given.get("head", ""),
+            aev=AevSettings(**aev),
+        )

@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from uncv.errors import ElementError
+from uncv.groups import AtomGroups, group_atoms
 
 HIGHEST = 118
 
@@ -40,6 +41,31 @@ def species_of(numbers: Tensor, elements: Sequence[int]) -> Tensor:
             "use a potential trained with these elements"
         )
     return species
+
+
+class SortedAtoms:
+    """Species and groups of atoms, kept for those that were asked for last.
+
+    Neighbour lists of the same atoms are made again and again.
+
+    Parameters
+    ----------
+    elements : sequence of int
+        Atomic numbers that the potential knows, in its order.
+    """
+
+    def __init__(self, elements: Sequence[int]) -> None:
+        self._elements = tuple(elements)
+        self._last: tuple[Tensor, int, Tensor, AtomGroups] | None = None
+
+    def of(self, numbers: Tensor) -> tuple[Tensor, AtomGroups]:
+        """Return what `species_of` and `group_atoms` do, at once if the tensor is unchanged."""
+        version = numbers._version  # noqa: SLF001
+        if self._last is None or self._last[0] is not numbers or self._last[1] != version:
+            species = species_of(numbers, self._elements)
+            groups = group_atoms(numbers, self._elements)
+            self._last = (numbers, version, species, groups)
+        return self._last[2:]
 
 
 def sum_references(numbers: Tensor, elements: Sequence[int], energies: Sequence[float]) -> Tensor:

@@ -8,6 +8,7 @@ devices than the CPU, callers use plain torch (``uncv.models.descriptor`` does t
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
 from ctypes import POINTER, byref, c_double, c_int, c_int64, c_void_p
 from functools import cache
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from uncv.errors import DependencyError
 from uncv.models.aev import Aev
-from uncv.models.library import load
+from uncv.models.library import Call, load
 
 DESCRIBE, PULL_BACK, PUSH_FORWARD, CURVE = 0, 1, 2, 3
 BAD_PAIRS = 1
@@ -51,6 +52,14 @@ class _Packed(NamedTuple):
         return self.dtype is aev.radial_shifts.dtype and self.pointers == here
 
 
+class Geometry(NamedTuple):
+    """Pair vectors and what the pairs are; see ``describe``."""
+
+    vectors: Tensor
+    begin: Tensor
+    other_species: Tensor
+
+
 _packed: WeakKeyDictionary[Aev, _Packed] = WeakKeyDictionary()
 
 
@@ -78,7 +87,7 @@ def describe(aev: Aev, vectors: Tensor, begin: Tensor, other_species: Tensor) ->
     """
     packed = _pack(aev)
     out = vectors.new_empty((begin.shape[0] - 1, packed.width))
-    _run(DESCRIBE, packed, _Geometry(vectors, begin, other_species), 1, [None, out])
+    _run(DESCRIBE, aev, Geometry(vectors, begin, other_species), 1, [None, out])
     return out
 
 
@@ -93,8 +102,8 @@ def pull_back(
     count = cotangents.shape[0]
     _check_shape("cotangents", cotangents, (count, begin.shape[0] - 1, packed.width), vectors)
     out = vectors.new_empty((count, vectors.shape[0], 3))
-    geometry = _Geometry(vectors, begin, other_species)
-    _run(PULL_BACK, packed, geometry, count, [cotangents.contiguous(), out])
+    geometry = Geometry(vectors, begin, other_species)
+    _run(PULL_BACK, aev, geometry, count, [cotangents.contiguous(), out])
     return out
 
 
@@ -109,8 +118,8 @@ def push_forward(
     count = tangents.shape[0]
     _check_shape("tangents", tangents, (count, vectors.shape[0], 3), vectors)
     out = vectors.new_empty((count, begin.shape[0] - 1, packed.width))
-    geometry = _Geometry(vectors, begin, other_species)
-    _run(PUSH_FORWARD, packed, geometry, count, [tangents.contiguous(), out])
+    geometry = Geometry(vectors, begin, other_species)
+    _run(PUSH_FORWARD, aev, geometry, count, [tangents.contiguous(), out])
     return out
 
 
@@ -133,39 +142,59 @@ def curve(
     _check_shape("cotangents", cotangents, (count, begin.shape[0] - 1, packed.width), vectors)
     _check_shape("tangents", tangents, (count, vectors.shape[0], 3), vectors)
     out = torch.empty_like(tangents, memory_format=torch.contiguous_format)
-    geometry = _Geometry(vectors, begin, other_species)
-    _run(CURVE, packed, geometry, count, [cotangents.contiguous(), tangents.contiguous(), out])
+    geometry = Geometry(vectors, begin, other_species)
+    _run(CURVE, aev, geometry, count, [cotangents.contiguous(), tangents.contiguous(), out])
     return out
 
 
-class _Geometry(NamedTuple):
-    vectors: Tensor
-    begin: Tensor
-    other_species: Tensor
+def bind(
+    task: int, aev: Aev, geometry: Geometry, count: int, data: Sequence[Tensor | None]
+) -> Call:
+    """Return the call of a task, which takes the number of threads and gives a status.
 
+    It holds for as long as the tensors are what they are, and the constants where they were.
 
-def _run(
-    task: int, packed: _Packed, geometry: _Geometry, count: int, data: list[Tensor | None]
-) -> None:
+    Parameters
+    ----------
+    task : int
+        DESCRIBE, PULL_BACK, PUSH_FORWARD or CURVE.
+    aev : Aev
+        The constants.
+    geometry : Geometry
+        As in ``describe``.
+    count : int
+        K.
+    data : sequence of torch.Tensor or None
+        What the task reads, if anything, and where it writes: one piece of memory each.
+
+    Raises
+    ------
+    DependencyError, ValueError
+        As in ``describe``.
+    """
     calls = _calls()
-    vectors, begin, other_species = geometry
-    _check(vectors, begin, other_species)
-    vectors = vectors.contiguous()
-    begin, other_species = begin.contiguous(), other_species.contiguous()
-    call = calls.uncv_curve if task == CURVE else calls.uncv_aev
-    status = call(
+    _check(*geometry)
+    vectors, begin, other_species = (tensor.contiguous() for tensor in geometry)
+    packed = _pack(aev)
+    tensors = (begin, other_species, vectors, *data)
+    arguments = (
         packed.reference,
         *(() if task == CURVE else (task,)),
         vectors.dtype is torch.float64,
-        begin.shape[0] - 1,
-        vectors.shape[0],
-        count,
-        begin.data_ptr(),
-        other_species.data_ptr(),
-        vectors.data_ptr(),
-        *(None if tensor is None else tensor.data_ptr() for tensor in data),
-        torch.get_num_threads(),
+        *(begin.shape[0] - 1, vectors.shape[0], count),
+        *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
     )
+    call = calls.uncv_curve if task == CURVE else calls.uncv_aev
+    return Call(call, arguments, (packed, *tensors))
+
+
+def finish(status: int) -> None:
+    """Raise what the status of a call means, if it is not 0.
+
+    Raises
+    ------
+    ValueError, MemoryError
+    """
     if status == BAD_PAIRS:
         raise ValueError(
             "begin and other_species do not describe pairs sorted by centre of the elements that "
@@ -173,6 +202,16 @@ def _run(
         )
     if status:
         raise MemoryError("the descriptor ran out of memory; evaluate fewer frames at once")
+
+
+def constants_stay(aev: Aev) -> Callable[[], bool]:
+    """Return what says whether the constants are where calls bound now look for them."""
+    packed = _pack(aev)
+    return lambda: packed.holds(aev)
+
+
+def _run(task: int, aev: Aev, geometry: Geometry, count: int, data: list[Tensor | None]) -> None:
+    finish(bind(task, aev, geometry, count, data)(torch.get_num_threads()))
 
 
 def _check(vectors: Tensor, begin: Tensor, other_species: Tensor) -> None:

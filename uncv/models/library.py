@@ -31,6 +31,18 @@ class Library(NamedTuple):
     problem: str
 
 
+class Call(NamedTuple):
+    """A function of the library with its first arguments, and the memory that these lead to."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+    kept: tuple[Any, ...]
+
+    def __call__(self, *more: Any) -> Any:
+        """Return what the function says of these arguments and more."""
+        return self.function(*self.arguments, *more)
+
+
 def available() -> bool:
     """Whether the compiled code can be used."""
     return not load().problem

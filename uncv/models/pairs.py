@@ -14,6 +14,7 @@ from torch import Tensor
 
 from uncv.models import library
 from uncv.models.aev import Graph
+from uncv.models.library import Call
 
 FloatArray = NDArray[np.float64]
 
@@ -42,6 +43,50 @@ class Gathered(NamedTuple):
     strain: FloatArray | None
 
 
+def bind_vectors(positions: Tensor, cells: Tensor, graph: Graph, out: Tensor) -> Call:
+    """Return the call that writes the vectors (P, 3) from centre to other, without derivatives.
+
+    It holds for as long as the tensors are what they are.
+
+    Parameters
+    ----------
+    positions, cells : torch.Tensor
+        (F, A, 3) and (F, 3, 3) in Å, float64, one piece of memory each.
+    graph : Graph
+        Their neighbours.
+    out : torch.Tensor
+        The vectors; differences are taken in float64.
+    """
+    pairs, kept = _pairs(positions.shape[1], graph)
+    pointers = (t.data_ptr() for t in (positions, cells, out))
+    arguments = (byref(pairs), out.dtype is torch.float64, *pointers)
+    return Call(_calls().uncv_pair_vectors, arguments, (*kept, positions, cells, out))
+
+
+def bind_gather(
+    gradients: Tensor, vectors: Tensor, graph: Graph, positions: Tensor, strain: Tensor | None
+) -> Call:
+    """Return the call that brings gradients by the vectors to positions and strain.
+
+    Parameters
+    ----------
+    gradients, vectors : torch.Tensor
+        (K, P, 3) and (P, 3), of one type, one piece of memory each.
+    graph : Graph
+        The neighbours.
+    positions, strain : torch.Tensor, torch.Tensor or None
+        Where the results (K, F, A, 3) and (K, F, 3, 3) go, float64.
+    """
+    pairs, kept = _pairs(positions.shape[2], graph)
+    pointers = (
+        *(t.data_ptr() for t in (vectors, gradients, positions)),
+        None if strain is None else strain.data_ptr(),
+    )
+    arguments = (byref(pairs), vectors.dtype is torch.float64, len(gradients), *pointers)
+    everything = (*kept, gradients, vectors, positions, strain)
+    return Call(_calls().uncv_pair_gather, arguments, everything)
+
+
 def vectors_of(
     positions: FloatArray, cells: FloatArray, graph: Graph, dtype: torch.dtype
 ) -> Tensor:
@@ -57,10 +102,7 @@ def vectors_of(
         Of the vectors; differences are taken in float64.
     """
     out = torch.empty((graph.other_species.shape[0], 3), dtype=dtype)
-    pairs, kept = _pairs(positions.shape[1], graph)
-    pointers = (positions.ctypes.data, cells.ctypes.data, out.data_ptr())
-    _calls().uncv_pair_vectors(byref(pairs), dtype is torch.float64, *pointers)
-    del kept
+    bind_vectors(torch.from_numpy(positions), torch.from_numpy(cells), graph, out)()
     return out
 
 
@@ -81,22 +123,10 @@ def gather(
         Whether a strain is wanted too.
     """
     count, (frames, atoms) = len(gradients), shape
-    found = Gathered(
-        np.empty((count, frames, atoms, 3)), np.empty((count, frames, 3, 3)) if strain else None
-    )
-    given = gradients.contiguous()
-    pairs, kept = _pairs(atoms, graph)
-    _calls().uncv_pair_gather(
-        byref(pairs),
-        vectors.dtype is torch.float64,
-        count,
-        vectors.data_ptr(),
-        given.data_ptr(),
-        found.positions.ctypes.data,
-        None if found.strain is None else found.strain.ctypes.data,
-    )
-    del kept
-    return found
+    positions = torch.empty((count, frames, atoms, 3), dtype=torch.float64)
+    by_strain = torch.empty((count, frames, 3, 3), dtype=torch.float64) if strain else None
+    bind_gather(gradients.contiguous(), vectors, graph, positions, by_strain)()
+    return Gathered(positions.numpy(), None if by_strain is None else by_strain.numpy())
 
 
 def _pairs(atoms: int, graph: Graph) -> tuple[_Pairs, tuple[Tensor, ...]]:

@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, byref, c_int, c_int64, c_void_p
 from functools import cache
+from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -20,10 +21,14 @@ from torch.nn.functional import pad
 
 from uncv.groups import AtomGroups
 from uncv.models import library
+from uncv.models.library import Call
 from uncv.models.networks import BatchedLinear, ElementNetwork
 
 MOST_NUMBERS = 2**25
 """Gradients (N, M, D) are kept up to this many numbers; larger batches go through plain torch."""
+
+
+_STATE = (methodcaller("data_ptr"), attrgetter("_version"), attrgetter("requires_grad"))
 
 
 class _Readout(ctypes.Structure):
@@ -114,8 +119,11 @@ class CompiledNetworks:
 
     def takes(self, described: Tensor) -> bool:
         """Return whether a batch of descriptors (N, D) is of its kind, and not too large."""
-        numbers = described.shape[0] * self.members * self.width
-        return described.is_cpu and described.dtype is self.dtype and numbers <= MOST_NUMBERS
+        return described.is_cpu and self.fits_in(described.dtype, described.shape[0])
+
+    def fits_in(self, dtype: torch.dtype, atoms: int) -> bool:
+        """Return whether descriptors of so many atoms are of its kind, and not too many."""
+        return dtype is self.dtype and atoms * self.members * self.width <= MOST_NUMBERS
 
     def run(
         self, described: Tensor, groups: AtomGroups, *, slopes: bool, last: bool = False
@@ -151,9 +159,21 @@ class CompiledNetworks:
             x.new_zeros((self.members, atoms, self._last_width)) if last else None,
             x.new_empty((self.members, atoms, self._slopes_width)) if last and slopes else None,
         )
-        pointers = (x.data_ptr(), found.energies.data_ptr(), _pointer(found.gradients))
-        self._call(_calls().uncv_readout, groups, (found.last, found.slopes), pointers)
+        finish(self.bind(x, groups, found)(torch.get_num_threads()))
         return found
+
+    def bind(self, described: Tensor, groups: AtomGroups, to: Run) -> Call:
+        """Return the call that reads descriptors (N, D) and writes a `Run`.
+
+        It takes the number of threads, gives a status for `finish`, and holds for as long as the
+        tensors are what they are; it leaves alone what is zero on padding.
+        """
+        return self._bind(
+            _calls().uncv_readout,
+            groups,
+            (to.last, to.slopes),
+            (described, to.energies, to.gradients),
+        )
 
     def back(
         self, cotangents: Tensor, slopes: Tensor, groups: AtomGroups, gradients: Tensor
@@ -171,43 +191,60 @@ class CompiledNetworks:
         ------
         MemoryError
         """
-        given = cotangents.contiguous()
-        pointers = (given.data_ptr(), gradients.data_ptr())
-        self._call(_calls().uncv_readout_back, groups, (None, slopes), pointers)
+        data = (cotangents.contiguous(), gradients)
+        call = self._bind(_calls().uncv_readout_back, groups, (None, slopes), data)
+        finish(call(torch.get_num_threads()))
 
-    def _call(
+    def _bind(
         self,
         call: Any,
         groups: AtomGroups,
-        kept: tuple[Tensor | None, Tensor | None],
-        pointers: tuple[int | None, ...],
-    ) -> None:
+        tape: tuple[Tensor | None, Tensor | None],
+        data: tuple[Tensor | None, ...],
+    ) -> Call:
         rows = [row.contiguous() for row in groups.rows]
         counts = (c_int64 * len(rows))(*(len(row) for row in rows))
         places = (c_void_p * len(rows))(*(row.data_ptr() for row in rows))
-        tape = _Tape(*(_pointer(t) for t in kept), self._last_width, self._slopes_width)
+        kept = _Tape(*(_pointer(t) for t in tape), self._last_width, self._slopes_width)
         is_double, atoms = self.dtype is torch.float64, groups.back.shape[0]
-        head = (byref(self._readout), is_double, atoms, counts, places, byref(tape))
-        if call(*head, *pointers, torch.get_num_threads()):
-            raise MemoryError("the networks ran out of memory; evaluate fewer frames at once")
+        head = (byref(self._readout), is_double, atoms, counts, places, byref(kept))
+        arguments = (*head, *(_pointer(tensor) for tensor in data))
+        return Call(call, arguments, (self, rows, *tape, *data))
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Travel as nothing: pointers mean nothing elsewhere, and packing takes milliseconds."""
         return _nothing, ()
 
-    def _now(self) -> list[tuple[int, int, bool]]:
-        return [(p.data_ptr(), p._version, p.requires_grad) for p in self._made_from]  # noqa: SLF001
+    def _now(self) -> tuple[list[int], list[int], list[bool]]:
+        where, version, trained = (list(map(ask, self._made_from)) for ask in _STATE)
+        return where, version, trained
+
+
+def finish(status: int) -> None:
+    """Raise what the status of a call means, if it is not 0.
+
+    Raises
+    ------
+    MemoryError
+    """
+    if status:
+        raise MemoryError("the networks ran out of memory; evaluate fewer frames at once")
 
 
 def combine(cotangent: Tensor, gradients: Tensor) -> Tensor:
     """Return the gradient (N, D) of Σ c·E from cotangents c (M, N) and ∂E (N, M, D)."""
-    atoms, members, width = gradients.shape
-    given = cotangent.contiguous()
+    atoms, _, width = gradients.shape
     out = gradients.new_empty((atoms, width))
-    pointers = (given.data_ptr(), gradients.data_ptr(), out.data_ptr())
-    is_double = gradients.dtype is torch.float64
-    _calls().uncv_combine(is_double, atoms, members, width, *pointers)
+    bind_combine(cotangent.contiguous(), gradients, out)()
     return out
+
+
+def bind_combine(cotangent: Tensor, gradients: Tensor, out: Tensor) -> Call:
+    """Return the call that writes what `combine` returns, for as long as the tensors stay."""
+    pointers = (t.data_ptr() for t in (cotangent, gradients, out))
+    is_double = gradients.dtype is torch.float64
+    arguments = (is_double, *gradients.shape, *pointers)
+    return Call(_calls().uncv_combine, arguments, (cotangent, gradients, out))
 
 
 def _hidden_widths(network: ElementNetwork) -> list[int]:
