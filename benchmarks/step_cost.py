@@ -39,6 +39,8 @@ from step_cost_turns import processor_ratio, ratio, repeated, take_turns
 
 STEPS = 4
 """Of a turn of the figures."""
+QUICK_STEPS = 24
+"""Of a turn of those that take few milliseconds, so that it does not matter who ran before."""
 PARTS = ("figures", "profile", "limit", "scaling", "peers")
 
 
@@ -49,8 +51,8 @@ def figures(threads: int, turns: int, many: tuple[int, ...] = (8, 64)) -> dict[s
     call = torchani_call(frame.numbers[0])
     runs = {
         "torchani": repeated(lambda: call(frame.positions), STEPS),
-        "unbiased": repeated(Stepper(22, 1, slope=0.0), STEPS),
-        "biased": repeated(Stepper(22, 1), STEPS),
+        "unbiased": repeated(Stepper(22, 1, slope=0.0), QUICK_STEPS),
+        "biased": repeated(Stepper(22, 1), QUICK_STEPS),
         **{f"{w} walkers": repeated(Stepper(22, w), STEPS) for w in many},
     }
     times = take_turns(runs, turns, warm=3)
@@ -67,7 +69,7 @@ def figures(threads: int, turns: int, many: tuple[int, ...] = (8, 64)) -> dict[s
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return everything that was asked for."""
     quick, turns, begun = options.quick, options.repeats, time.perf_counter()
-    found: dict[str, Any] = {"about": about(options)}
+    found: dict[str, Any] = {"about": about(options)} | _before(options)
     if "figures" in options.parts:
         many = (2,) if quick else (8, 64)
         by_threads = {str(n): figures(n, max(2, turns // 2), many) for n in options.threads}
@@ -88,8 +90,21 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         found["scaling"] = [scaling(n, *shape, **sizes) for n in options.threads]
     if "peers" in options.parts:
         found |= beside_peers(options)
-    found["about"]["minutes"] = (time.perf_counter() - begun) / 60
+    if "minutes" not in found["about"]:
+        found["about"]["minutes"] = (time.perf_counter() - begun) / 60
     found["targets"] = [target._asdict() for target in targets(found)]
+    return found
+
+
+def _before(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what an earlier run has written, if this one measures some parts only."""
+    if options.report is None or set(options.parts) == set(PARTS):
+        return {}
+    path = options.report / "step_cost.json"
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found["about"]["again"] = sorted(options.parts)
     return found
 
 

@@ -16,6 +16,11 @@ on {machine} ({vectors}), {cores} cores, load {load:.1f} before the first turn. 
 is energy, u, and forces of E + V(u). Contenders take turns in one process (apax in its own), ratios
 are medians of those of neighbouring turns.
 """
+WALKERS = """\
+What walkers share is the reading of the weights and the calls of Python: the less of both a step of
+one walker has, the less many walkers can gain over one. The second table says how far each is from
+the limit of the machine.
+"""
 PROFILE = """\
 One thing is varied at a time from the base: alanine dipeptide (22 atoms), one walker, the eight
 members of ANI-1x, a linear bias on the spread of their energies, the Python backend, one thread.
@@ -67,12 +72,21 @@ def page(found: dict[str, Any]) -> str:
     said = {**about, "versions": versions}
     parts = ["# What a step costs: parts, limit, peers", _wrapped(INTRODUCTION.format(**said))]
     parts.append(_table(("target", "found", "goal", ""), _targets(found)))
+    parts.append(_wrapped(WALKERS + _again(about.get("again", []))))
     for name, write in (
         ("profile", _profile), ("limit", _limit), ("scaling", _scaling), ("peers", _peers),
     ):  # fmt: skip
         if name in found:
             parts += write(found)
     return "\n\n".join(parts) + "\n"
+
+
+def _again(parts: Sequence[str]) -> str:
+    """Return which parts were measured in a later run of their own."""
+    if not parts:
+        return ""
+    given = " ".join(parts)
+    return f"What `--parts {given}` gives was measured once more, after the others."
 
 
 def _targets(found: dict[str, Any]) -> list[Sequence[str]]:

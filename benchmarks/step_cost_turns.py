@@ -69,10 +69,13 @@ class Times(NamedTuple):
 
 
 def take_turns(contenders: Mapping[str, Contender], turns: int, warm: int = 2) -> dict[str, Times]:
-    """Return the times of each contender; the first ``warm`` turns do not count."""
+    """Return the times of each contender; the first ``warm`` turns do not count.
+
+    Every other turn goes from the last to the first, so that none always follows the same one.
+    """
     found: dict[str, list[Took]] = {name: [] for name in contenders}
     for turn in range(-warm, turns):
-        for name, contender in contenders.items():
+        for name, contender in list(contenders.items())[:: -1 if turn % 2 else 1]:
             took = timed(contender.run)
             if turn >= 0:
                 found[name].append(Took(*(t / contender.steps for t in took)))
