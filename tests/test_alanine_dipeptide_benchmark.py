@@ -43,6 +43,6 @@ def test_campaigns_of_all_kinds_and_their_page(tmp_path):
     assert "udd, seed 0, 12 labels: coverage" in run("--report", str(tmp_path))
     assert (folder / "udd_seed_0" / "journal.jsonl").read_bytes() == before  # not run again
     page = (tmp_path / "alanine_dipeptide.md").read_text()
-    assert page.count("| metadynamics-gmm |") == 5
+    assert page.count("| metadynamics-gmm |") == 4
     assert (tmp_path / "alanine_dipeptide.png").stat().st_size > 10_000
     assert len(json.loads((tmp_path / "alanine_dipeptide.json").read_text())["rows"]) == 10
