@@ -55,8 +55,9 @@ et al., npj Comput. Mater. 10, 83 (2024). It differs in this:
 cells. Errors are those of the campaign's potential at that point, on {test} frames of AMBER
 dynamics at 1200 K. Published figures are read off a plot, of one seed, at
 336 labels where 340 stands here; their frames lie further apart and their rounds are longer, so
-that coverages are compared at equal labels and not at equal frames. Descriptor and weight decay
-were chosen on other frames of AMBER at 1200 K: the test is not quite blind to that choice.
+that coverages are compared at equal labels and not at equal frames. Descriptor, weight decay and
+epochs were chosen on other frames of AMBER at 1200 K (and two weight decays, once, on a part of the
+test set): the test is not quite blind to that choice.
 
 {labels_tables}
 
@@ -70,7 +71,8 @@ were chosen on other frames of AMBER at 1200 K: the test is not quite blind to t
 the frames of all rounds are one series of each walker. It is no time of one potential: model and
 bias change from round to round. *Stops*: walkers that broke a rule and began again. *Cis labels*
 have a peptide bond turned by more than 90°; the test set has one such frame in a thousand, so that
-these labels teach what it does not ask. Times are those of up to four programs on two cores.
+these labels teach what it does not ask. Times are those of up to four programs on two cores, with
+pauses, if any. A campaign has new networks only where it has figures at that number of labels.
 
 **Against the targets**, of the best method at 300 K with a bias:
 
