@@ -49,8 +49,8 @@ def figures_of(directory: Path, labels: int, test: Path, *, dynamics: bool) -> d
 
 def _trainings(events: list[dict[str, Any]]) -> dict[str, float]:
     """Return the seconds of the longest training of a round, and of the last on all labels."""
-    rounds = [e["seconds"] for e in events if e["round"] > 1 and not e["anew"]]
-    last = [e["seconds"] for e in events if e["anew"]]
+    rounds = [e["seconds"] for e in events if e["round"] > 1 and not e.get("anew")]
+    last = [e["seconds"] for e in events if e.get("anew")]
     return {"longest_training": max(rounds, default=0.0), "last_training": max(last, default=0.0)}
 
 

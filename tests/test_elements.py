@@ -35,3 +35,13 @@ def test_other_and_changed_atoms_are_sorted_anew():
     same(sort.of(numbers), numbers)
     numbers[0, 1] = 8
     same(sort.of(numbers), numbers)
+
+
+def test_atoms_of_inference_mode_are_sorted_too():
+    """Their tensors do not count changes: nothing of them is kept."""
+    made = SortedAtoms((1, 6))
+    with torch.inference_mode():
+        numbers = torch.tensor([[6, 1]])
+        assert made.of(numbers)[0].tolist() == [[1, 0]]
+        numbers[0, 0] = 1
+        assert made.of(numbers)[0].tolist() == [[0, 0]]

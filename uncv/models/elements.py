@@ -60,12 +60,14 @@ class SortedAtoms:
 
     def of(self, numbers: Tensor) -> tuple[Tensor, AtomGroups]:
         """Return what `species_of` and `group_atoms` do, at once if the tensor is unchanged."""
-        version = numbers._version  # noqa: SLF001
-        if self._last is None or self._last[0] is not numbers or self._last[1] != version:
-            species = species_of(numbers, self._elements)
-            groups = group_atoms(numbers, self._elements)
-            self._last = (numbers, version, species, groups)
-        return self._last[2:]
+        # Tensors of torch's inference mode do not count their changes, and are never kept.
+        version = -1 if numbers.is_inference() else numbers._version  # noqa: SLF001
+        if self._last is not None and self._last[0] is numbers and self._last[1] == version >= 0:
+            return self._last[2:]
+        species = species_of(numbers, self._elements)
+        groups = group_atoms(numbers, self._elements)
+        self._last = (numbers, version, species, groups) if version >= 0 else None
+        return species, groups
 
 
 def sum_references(numbers: Tensor, elements: Sequence[int], energies: Sequence[float]) -> Tensor:
