@@ -3,7 +3,9 @@
     python benchmarks/kills.py --kills 200 --report docs/benchmarks
 
 Each life of a campaign is a run directory in which `uncv learn` is started, killed by SIGKILL
-after a random time, started again, and so on until it comes to its end; then a new one begins.
+at a random moment, started again, and so on until it comes to its end; then a new one begins. A
+moment is drawn evenly from the length of a stage, the stage evenly from those that are to come, so
+that short stages are hit as often as long ones, however slow the machine is.
 In the end the labels (every number, and where each comes from), the journal (every decision) and
 the fingerprint of the final model must be those of a campaign that was never killed.
 
@@ -31,6 +33,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,8 @@ selection: {batch_size: 3}
 budget: {initial_labels: 6, labels: 12}
 """
 KILLS_OF_A_LIFE = 4  # at most
+LOOKED_AT = 0.005
+"""Seconds between two looks at a journal."""
 STAGES = {
     "": "before anything is written",
     "begun": "first labels",
@@ -138,7 +143,7 @@ def start(config: Path, run: Path, answer: Path) -> int:
         os._exit(code)
 
 
-def ended(process: int, seconds: float | None) -> int | None:
+def ended(process: int, seconds: float | None = None) -> int | None:
     """Wait for a process and return its exit code, or None if it runs on after that time."""
     handle = os.pidfd_open(process)
     try:
@@ -149,25 +154,46 @@ def ended(process: int, seconds: float | None) -> int | None:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def stage(run: Path) -> str:
-    """Return what a campaign was at, by the last event that is complete."""
+def done(run: Path) -> list[dict[str, Any]]:
+    """Return the events of a campaign that are complete, without those that say it went on."""
     journal = run / "journal.jsonl"
     lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
-    events = [json.loads(line)["event"] for line in lines]
-    done = [event for event in events if event != "continued"]
-    return STAGES.get(done[-1] if done else "", "other")
+    events = [json.loads(line) for line in lines]
+    return [event for event in events if event["event"] != "continued"]
 
 
-def uninterrupted(config: Path, folder: Path) -> tuple[Outcome, float]:
-    """Return what the campaign comes to and its seconds, everything imported before."""
+def stage(run: Path) -> str:
+    """Return what a campaign was at, by the last event that is complete."""
+    events = done(run)
+    return STAGES.get(events[-1]["event"] if events else "", "other")
+
+
+def killed_in(process: int, run: Path, events: int, seconds: float) -> int:
+    """Kill a process so long after it has written so many events; return its exit code."""
+    code = None
+    while code is None and len(done(run)) < events:
+        code = ended(process, LOOKED_AT)
+    code = ended(process, seconds) if code is None else code
+    if code is not None:
+        return code
+    os.kill(process, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def uninterrupted(config: Path, folder: Path) -> tuple[Outcome, list[float]]:
+    """Return what the campaign comes to, and the seconds before, between and after its events.
+
+    Everything that the campaign imports is imported here before the time is taken.
+    """
     found: list[Outcome] = []
-    seconds = 0.0
+    seconds: list[float] = []
     for attempt in range(2):
         run, answer = folder / f"reference_{attempt}", folder / f"reference_{attempt}.json"
-        begun = time.monotonic()
-        if ended(start(config, run, answer), None) != 0:
+        times = [time.time()]
+        if ended(start(config, run, answer)) != 0:
             raise SystemExit(f"the campaign fails: {run.with_suffix('.log').read_text()}")
-        seconds = time.monotonic() - begun
+        times += [*(event["time"] for event in done(run)), time.time()]
+        seconds = [max(0.0, end - begin) for begin, end in pairwise(times)]
         read = json.loads(answer.read_text())
         for name in read.pop("modules"):
             if name.split(".")[0] not in ("__main__", "__mp_main__"):
@@ -187,17 +213,23 @@ def import_quietly(name: str) -> None:
 
 
 def one_life(
-    config: Path, run: Path, expected: Outcome, chance: random.Random, seconds: float, most: int
+    config: Path,
+    run: Path,
+    expected: Outcome,
+    chance: random.Random,
+    seconds: list[float],
+    most: int,
 ) -> tuple[Counter[str], str]:
     """Kill a campaign at most so many times; return the stages, and what is wrong in the end."""
     stages: Counter[str] = Counter()
     answer = run.with_suffix(".json")
     while True:
         process = start(config, run, answer)
-        code = ended(process, chance.uniform(0.0, seconds) if stages.total() < most else None)
-        if code is None:
-            os.kill(process, signal.SIGKILL)
-            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        if stages.total() < most:
+            events = chance.randrange(len(done(run)), len(seconds))
+            code = killed_in(process, run, events, chance.uniform(0.0, seconds[events]))
+        else:
+            code = ended(process)
         if code == -signal.SIGKILL:
             stages[stage(run)] += 1
             continue
@@ -237,7 +269,7 @@ def measure(kills: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
     return {
         **vars(found),
         "seed": seed,
-        "campaign_seconds": round(seconds, 2),
+        "campaign_seconds": round(sum(seconds), 2),
         "threads_of_the_parent": threads,
         "expected": asdict(expected),
     }
@@ -250,11 +282,11 @@ Written by `python benchmarks/kills.py --kills {kills} --seed {seed} --report do
 
 A campaign of {seconds:.1f} s (alanine dipeptide, labels by AMBER, an ensemble of two trained and
 run in rounds) was started {starts} times by `uncv learn` in {lives} run directories and killed by
-SIGKILL {kills} times, at a time after each start that is drawn evenly from the length of the whole
-campaign. In each directory it was started again until it came to its end, there after up to {most}
-kills. Compared with a campaign that was never killed were all labels (every number, their
-round, walker, step, split and model), the journal without its times, and the fingerprint of the
-final model.
+SIGKILL {kills} times: each time in a stage drawn evenly from those still to come, at a moment drawn
+evenly from its length. In each directory it was started again until it came to its end, there
+after up to {most} kills. Compared with a campaign that was never killed were all labels (every
+number, their round, walker, step, split and model), the journal without its times, and the
+fingerprint of the final model.
 
 **{right} of {lives} are the same.** {verdict}
 
