@@ -21,6 +21,10 @@ What walkers share is the reading of the weights and the calls of Python: the le
 one walker has, the less many walkers can gain over one. The second table says how far each is from
 the limit of the machine.
 """
+BOUND = """\
+At that limit a step of 64 walkers would take {limit:.1f} ms, 64 of the one walker's {one:.2f} ms
+are {alone:.1f}: the ratio could be {ratio:.1f} at most.
+"""
 PROFILE = """\
 One thing is varied at a time from the base: alanine dipeptide (22 atoms), one walker, the eight
 members of ANI-1x, a linear bias on the spread of their energies, the Python backend, one thread.
@@ -72,13 +76,24 @@ def page(found: dict[str, Any]) -> str:
     said = {**about, "versions": versions}
     parts = ["# What a step costs: parts, limit, peers", _wrapped(INTRODUCTION.format(**said))]
     parts.append(_table(("target", "found", "goal", ""), _targets(found)))
-    parts.append(_wrapped(WALKERS + _again(about.get("again", []))))
+    parts.append(_wrapped(WALKERS + _bound(found) + _again(about.get("again", []))))
     for name, write in (
         ("profile", _profile), ("limit", _limit), ("scaling", _scaling), ("peers", _peers),
     ):  # fmt: skip
         if name in found:
             parts += write(found)
     return "\n\n".join(parts) + "\n"
+
+
+def _bound(found: dict[str, Any]) -> str:
+    """Return how many times the walker-steps of one 64 walkers could reach on this machine."""
+    one = found.get("figures", {}).get("biased ms")
+    cases = found["limit"][-1]["cases"] if found.get("limit") else []
+    limits = [case["limit_ms"] for case in cases if case["walkers"] == 64]
+    if one is None or not limits:
+        return ""
+    alone = 64 * one
+    return BOUND.format(limit=limits[0], one=one, alone=alone, ratio=alone / limits[0])
 
 
 def _again(parts: Sequence[str]) -> str:
