@@ -87,7 +87,8 @@ METHODS: dict[str, Method] = {
 DEVIATIONS = (
     "at most 3,000 steps a walker and round (20,000), frames every 25 steps (200)",
     "an ensemble of four members, continued from round to round (one model); at each number of "
-    "labels below, new networks are trained for 300 epochs, and the campaign goes on from them",
+    "labels below, new networks are trained for 900 epochs, and the campaign goes on from them",
+    "no frames for validation (10 %): a few odd ones among the labels would choose the best epoch",
     "walkers go on from their last frame of the round before",
     "walkers stop at broken bonds, contacts and forces past 30 eV/Å (1.5 eV/Å of uncertainty)",
 )
@@ -118,7 +119,8 @@ def common(labels: int) -> dict[str, dict[str, Any]]:
             "members": 4,
             "epochs": 200,
             "steps_warm": 500,
-            "epochs_final": 300,
+            "epochs_final": 900,
+            "validation_share": 0.0,
             "weight_decay": 0.05,
             "descriptor": {"angular_eta": 4.0, "zeta": 16.0},
         },
