@@ -36,8 +36,10 @@ def draw(path: Path, rows: list[dict[str, Any]], published: dict[int, tuple]) ->
         }
         at = {int(n): value for n, value in own[-1]["coverage_at"].items()}
         axes[0].plot(list(at), list(at.values()), label=name, **style)
+        covered = own[-1]["coverage_by_labels"]
+        axes[1].plot(list(covered), list(covered.values()), **style)
         labels = [row["labels"] for row in own]
-        for axis, (key, _, _) in zip(axes[1:], PANELS, strict=True):
+        for axis, (key, _, _) in zip(axes[2:], PANELS[1:], strict=True):
             axis.plot(labels, [row[key] for row in own], **style)
     axes[0].set(xlabel="frames", ylabel="coverage of (φ, ψ)", xscale="log", ylim=(0, 1))
     last = max((row["labels"] for row in rows), default=0)

@@ -47,6 +47,17 @@ def figures_of(directory: Path, labels: int, test: Path, *, dynamics: bool) -> d
     }
 
 
+def coverage_by_labels(directory: Path, labels: list[int]) -> dict[int, float]:
+    """Return the coverage by the frames that a campaign had seen when it had so many labels."""
+    run = RunDirectory(directory)
+    rounds = uncv.read(directory / "labelled.extxyz").info["round"]
+    frames = concatenate(run.stored_frames())
+    angles, seen = dihedrals(frames), frames.info["round"]
+    known = [n for n in labels if n <= len(rounds)]
+    counts = [int((seen <= rounds[:n].max()).sum()) for n in known]
+    return dict(zip(known, map(float, coverage_series(angles, counts)), strict=True))
+
+
 def _trainings(events: list[dict[str, Any]]) -> dict[str, float]:
     """Return the seconds of the longest training of a round, and of the last on all labels."""
     rounds = [e["seconds"] for e in events if e["round"] > 1 and not e.get("anew")]

@@ -88,7 +88,8 @@ DEVIATIONS = (
     "at most 3,000 steps a walker and round (20,000), frames every 25 steps (200)",
     "an ensemble of four members, continued from round to round (one model); at each number of "
     "labels below, new networks are trained for 900 epochs, and the campaign goes on from them",
-    "no frames for validation (10 %): a few odd ones among the labels would choose the best epoch",
+    "all labels train, and the last epoch is taken (10 % of them chose it); campaigns whose last "
+    "training below says 10% did so too",
     "walkers go on from their last frame of the round before",
     "walkers stop at broken bonds, contacts and forces past 30 eV/Å (1.5 eV/Å of uncertainty)",
 )
