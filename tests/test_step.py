@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from uncv.cv import UncertaintyCV
-from uncv.errors import ElementError, GradientError
+from uncv.errors import DataError, ElementError, GradientError
 from uncv.step import SKIN, FusedStep
 from uncv.uncertainty import EnsembleUncertainty
 
@@ -242,3 +242,16 @@ def test_float32_weights_give_float64_values():
     assert values.energy.dtype == values.uncertainty.dtype == forces.dtype == np.float64
     np.testing.assert_allclose(values.energy, expected.energy, rtol=1e-5)
     np.testing.assert_allclose(forces, expected.forces, atol=1e-4)
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["first", "later"])
+def test_positions_that_are_not_finite_are_an_error(listed):
+    data = tiny.frames("CH3OH", 3)
+    step = FusedStep(tiny.cv("energy"), data.numbers[0], 3)
+    if listed:
+        step.forward(data.positions)
+    broken = data.positions.copy()
+    broken[1, 2, 0] = np.nan
+    with pytest.raises(DataError, match="walkers 1 are not finite"):
+        step.forward(broken)
+    assert np.isfinite(step.forward(data.positions).energy).all()

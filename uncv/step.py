@@ -18,6 +18,7 @@ from torch import Tensor
 
 from uncv.cv import Prepared, UncertaintyCV, check_gradient
 from uncv.data import Batch
+from uncv.errors import DataError
 from uncv.step_pass import Asked, Gradient, Pass, Sum, evaluate
 from uncv.step_spread import SpreadSteps
 
@@ -159,6 +160,11 @@ class FusedStep:
             Without, u is not evaluated and is NaN.
         stress : bool
             Keep the graph for the stress too; periodic in all directions.
+
+        Raises
+        ------
+        DataError
+            If positions are not finite.
         """
         if cell is None:
             positions = positions - positions.sum(axis=1, keepdims=True) / positions.shape[1]
@@ -281,6 +287,13 @@ class FusedStep:
 
     def _list(self, positions: FloatArray, cell: FloatArray | None) -> Prepared:
         here = np.array(positions, dtype=np.float64)
+        finite = np.isfinite(here).all(axis=(1, 2))
+        if not finite.all():
+            which = ", ".join(map(str, np.flatnonzero(~finite)))
+            raise DataError(
+                f"positions of walkers {which} are not finite; stop these walkers, or put finite "
+                "positions in their place"
+            )
         box = None if cell is None else np.array(cell, dtype=np.float64)
         prepared = self.cv.prepare(self._batch(here, box), self.skin)
         self._listed = _Listed(here, box, prepared)
