@@ -51,6 +51,6 @@ def draw(path: Path, rows: list[dict[str, Any]], published: dict[int, tuple]) ->
             axis.plot(known, values, marker, color="0.5", markersize=6, label=says)
         axis.set(xlabel="labels", ylabel=title)
         axis.set_ylim(0, 1 if place == 0 else None)
-    axes[0].legend(fontsize=8, frameon=False, loc="upper left")
+    axes[0].legend(fontsize=8, frameon=False, loc="lower right")
     axes[1].legend(fontsize=8, frameon=False, loc="lower right")
     figure.savefig(path, dpi=130)

@@ -87,9 +87,9 @@ METHODS: dict[str, Method] = {
 DEVIATIONS = (
     "at most 3,000 steps a walker and round (20,000), frames every 25 steps (200)",
     "an ensemble of four members, continued from round to round (one model); at each number of "
-    "labels below, new networks are trained for 900 epochs, and the campaign goes on from them",
-    "all labels train, and the last epoch is taken (10 % of them chose it); campaigns whose last "
-    "training below says 10% did so too",
+    "labels below, new networks are trained for 300 epochs, and the campaign goes on from them",
+    "all labels train and the last epoch is taken (10 % of them choose it), unless the last "
+    "training below says 10%",
     "walkers go on from their last frame of the round before",
     "walkers stop at broken bonds, contacts and forces past 30 eV/Å (1.5 eV/Å of uncertainty)",
 )
@@ -120,7 +120,7 @@ def common(labels: int) -> dict[str, dict[str, Any]]:
             "members": 4,
             "epochs": 200,
             "steps_warm": 500,
-            "epochs_final": 900,
+            "epochs_final": 300,
             "validation_share": 0.0,
             "weight_decay": 0.05,
             "descriptor": {"angular_eta": 4.0, "zeta": 16.0},

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from alanine_dipeptide_methods import DEVIATIONS, METHODS
 
 import uncv
 from uncv.analysis import dihedrals
+from uncv.journal import Journal
 
 Row = dict[str, Any]
 PUBLISHED = {
@@ -73,10 +75,11 @@ test set): the test is not quite blind to that choice.
 the frames of all rounds are one series of each walker. It is no time of one potential: model and
 bias change from round to round. *Stops*: walkers that broke a rule and began again. *Cis labels*
 have a peptide bond turned by more than 90°; the test set has one such frame in a thousand, so that
-these labels teach what it does not ask. *Last training* is that of the new networks: epochs, and
-the share of the labels that chose the best of these. Times are by the clock, beside other programs
-and with their pauses, if any. A campaign has new networks only where it has errors at that number
-of labels; its coverage is known at all.
+these labels teach what it does not ask. *Last training* is that of the new networks: epochs at
+most, and the share of the labels that chose the best of these and ended it. Times are by the clock,
+beside other programs and with their pauses, if any; *all* is from the first line of the journal to
+the last, without the time between an end and a new start. A campaign has new networks only where
+it has errors at that number of labels; its coverage is known at all.
 
 **Against the targets**, of the best method at 300 K with a bias:
 
@@ -131,6 +134,9 @@ def _read_runs(rows: list[Row], out: Path) -> None:
         row["coverage_by_labels"] = coverage_by_labels(directory, known)
         config = directory / "config.yaml"
         given = yaml.safe_load(config.read_text())["potential"] if config.exists() else {}
+        events = Journal(directory / "journal.jsonl").events()
+        went_on = [(a, b) for a, b in pairwise(events) if b["event"] != "continued"]
+        row["minutes"] = sum(b["time"] - a["time"] for a, b in went_on) / 60
         row["last_settings"] = [given.get("epochs_final"), given.get("validation_share")]
 
 
@@ -176,6 +182,7 @@ def _by_frames(rows: list[Row]) -> str:
     head = ["coverage, at frames", *(f"{n:,}" for n in counts)]
     head += ["τ, ps", "stops", "cis labels"]
     head += ["last training", "training, min", "longest of a round, s", "sampling, min"]
+    head += ["all, min"]
     lines = [_line(head[0], head[1:]), "|---|" + "---|" * (len(head) - 1)]
     for row in rows:
         cells = [
@@ -187,7 +194,7 @@ def _by_frames(rows: list[Row]) -> str:
         epochs, share = row["last_settings"]
         cells += [f"{epochs}, {share:.0%}" if epochs else "–"]
         cells += [f"{seconds['training'] / 60:.0f}", f"{row['longest_training']:.0f}"]
-        cells += [f"{seconds['sampling'] / 60:.0f}"]
+        cells += [f"{seconds['sampling'] / 60:.0f}", f"{row['minutes']:.0f}"]
         lines.append(_line(_of(row), cells))
     return "\n".join(lines)
 
