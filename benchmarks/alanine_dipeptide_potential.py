@@ -21,6 +21,7 @@ import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,14 @@ VARIANTS: dict[str, TrainSettings] = {
     "weight decay 0.05, four members": replace(DECAY, members=4),
     "weight decay 0.05, four members, 200 epochs": replace(LONG, members=4),
 }
+WRITTEN = """\
+Written by `python benchmarks/alanine_dipeptide_potential.py --out FOLDER --report docs/benchmarks`
+on one core ({machine}; Python {python}, torch {torch}). {says}
+"""
 PAGE = """\
 # Alanine dipeptide: which networks learn most from few frames
 
-Written by `python benchmarks/alanine_dipeptide_potential.py --out FOLDER --report docs/benchmarks`
-on one core ({machine}; Python {python}, torch {torch}). {says}
+{written}
 
 | variant | energy, meV/atom | forces, eV/Å | training frames: forces | s |
 |---|---|---|---|---|
@@ -142,7 +146,8 @@ def write_page(folder: Path, rows: dict[str, dict[str, Any]], cis: float) -> Non
         "torch": version("torch"), "cis": cis,
     }  # fmt: skip
     says = " ".join(__doc__.split("\n\n")[1].split()).replace("`", "")
-    text = PAGE.format(**about, says=says, rows="\n".join(lines))
+    written = fill(WRITTEN.format(**about, says=says), 100)
+    text = PAGE.format(written=written, cis=cis, rows="\n".join(lines))
     (folder / "alanine_dipeptide_potential.md").write_text(text, encoding="utf-8")
     found = json.dumps({"about": about, "variants": rows}, indent=1)
     (folder / "alanine_dipeptide_potential.json").write_text(found, encoding="utf-8")
