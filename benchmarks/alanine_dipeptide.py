@@ -12,7 +12,8 @@ its own.
 
 A campaign that is in the folder is not repeated, one that was interrupted or has fewer labels than
 wanted goes on. At each number of labels new networks are trained on all of them. The page is about
-all campaigns in the folder, and repeats what a file notes.md there says of how they were run. With UNCV_QUICK=1 everything is tiny, and gives no figures.
+all campaigns in the folder, and repeats what a file notes.md there says of how they were run. With
+UNCV_QUICK=1 everything is tiny, and gives no figures.
 """
 
 from __future__ import annotations
